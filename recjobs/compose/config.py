@@ -1,0 +1,37 @@
+"""Settings of `compose`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from recjobs.typed import Section
+
+
+class SurfaceConfig(Section):
+    """One place in the app that shows lists."""
+
+    length: int = Field(50, ge=1, le=1000)
+    """How many items a stored list has; more than is shown, so that some may sell out."""
+    no_repeat: list[str] = []
+    """Event types after which an item is not shown to that user again."""
+
+
+class ComposeConfig(Section):
+    """How scored candidates become lists."""
+
+    surfaces: dict[str, SurfaceConfig] = {"home": SurfaceConfig()}
+    """Surfaces by name; the app's default one is `home`."""
+    cold_threshold: int = Field(5, ge=0)
+    """Users with fewer events get their segment's list, blended with the towers' candidates."""
+    segment_by: list[str] = ["country"]
+    """User columns that make segments; each combination with support has a list."""
+    segment_support: int = Field(50, ge=1)
+    """Users a segment needs for a list of its own."""
+    segment_window_days: int = Field(28, ge=1)
+    """Days of events behind a segment's and the global popularity."""
+    exclude_items: list[str] = []
+    """Items never shown."""
+    reasons: Literal["full", "none"] = "full"
+    """Whether rows say why they are shown."""

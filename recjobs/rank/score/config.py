@@ -1,0 +1,14 @@
+"""Settings of `rank/score`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from recjobs.typed import Section
+
+
+class RankScoreConfig(Section):
+    """How candidates are scored."""
+
+    batch_size: int = Field(16_384, ge=1)
+    """Pairs per model call."""

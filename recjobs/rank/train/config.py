@@ -1,0 +1,30 @@
+"""Settings of `rank/train`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from recjobs.typed import Section
+
+
+class RankTrainConfig(Section):
+    """The DLRM and how it is trained."""
+
+    embedding_size: int = Field(16, ge=2, le=512)
+    """Width of each sparse feature's embedding and of the dense arch's output."""
+    dense_layers: list[int] = [64, 32]
+    """Hidden widths of the dense arch."""
+    over_layers: list[int] = [64, 32]
+    """Hidden widths of the shared bottom above the interaction."""
+    negatives_per_user: int = Field(50, ge=1)
+    """Candidates without an outcome that are learnt from, per user with an outcome."""
+    held_out_share: float = Field(0.2, gt=0, lt=0.9)
+    """Share of outcomes, the latest ones, held out to choose the blend."""
+    batch_size: int = Field(1024, ge=8)
+    """Pairs per training step."""
+    epochs: int = Field(3, ge=1)
+    """Passes over the pairs."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """The schedule's peak."""
+    utility: dict[str, float] = {}
+    """Weight of each task in the final score; by default the largest event weight of the task."""

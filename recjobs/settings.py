@@ -1,0 +1,256 @@
+"""One TOML file per dataset, typed; every value can be overridden by environment and by run.
+
+Precedence: a run's own overrides (`--set retrieve.train.epochs=3`, DAG params), then environment
+(`RECJOBS__RETRIEVE__TRAIN__EPOCHS=3`), then the file, then the defaults. Relative paths are taken
+from `RECJOBS_HOME`, else from the checkout that holds this package, else from the current folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from recjobs import storage
+from recjobs.compose.config import ComposeConfig
+from recjobs.errors import SettingsError
+from recjobs.evaluate.config import EvaluateConfig
+from recjobs.extract.config import ExtractConfig
+from recjobs.pipeline import BeamConfig
+from recjobs.publish.config import DatabaseConfig, PublishConfig
+from recjobs.rank.config import RankConfig
+from recjobs.retrieve.config import RetrieveConfig
+from recjobs.sources.config import EventsSource, ItemsSource, SnapshotSource, TimeConfig
+
+ENVIRONMENT_PREFIX = "RECJOBS__"
+SHIPPED = Path(__file__).parent / "configs"
+_CONFIG_FILE = "config_file"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+
+
+def home() -> Path:
+    """The folder that relative paths in settings start from."""
+    if configured := os.environ.get("RECJOBS_HOME"):
+        return Path(configured).resolve()
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+def resolve(uri: str) -> str:
+    """`uri` as an absolute path below `home()`, or unchanged when it is in a bucket."""
+    return uri if storage.is_remote(uri) else str(home() / Path(uri).expanduser())
+
+
+class Settings(BaseSettings):
+    """Everything one dataset's job is told."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="__",
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    dataset: str = Field(pattern=NAME_PATTERN)
+    """The dataset's name, a folder below `root`."""
+    root: str = "work/artefacts"
+    """Folder or `gs://bucket/prefix` that all artefacts are written below."""
+    seed: int = 17
+    """Where all randomness comes from."""
+    time: TimeConfig = TimeConfig()
+    events: EventsSource
+    items: ItemsSource | None = None
+    users: SnapshotSource | None = None
+    beam: BeamConfig = BeamConfig()
+    extract: ExtractConfig = ExtractConfig()
+    retrieve: RetrieveConfig = RetrieveConfig()
+    rank: RankConfig = RankConfig()
+    compose: ComposeConfig = ComposeConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    publish: PublishConfig = PublishConfig()
+    database: DatabaseConfig = DatabaseConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """A run's overrides before environment before the file."""
+        file = cast(InitSettingsSource, init_settings).init_kwargs.pop(_CONFIG_FILE)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+    @property
+    def artefacts(self) -> str:
+        """The folder of this dataset's artefacts, absolute."""
+        return storage.join(resolve(self.root), self.dataset)
+
+    def tasks(self) -> tuple[str, ...]:
+        """The ranker's tasks, in the order their first event type stands in settings."""
+        return tuple(dict.fromkeys(kind.task for kind in self.events.types.values()))
+
+    def event_codes(self) -> dict[str, int]:
+        """The code of each event type: its position in settings, from 1."""
+        return {name: code for code, name in enumerate(self.events.types, start=1)}
+
+    def view(self, sections: Sequence[str]) -> Settings:
+        """These settings with only `sections` set: reading another raises AttributeError.
+
+        A stage's recipe is the digest of the sections it declares, so it must see no others.
+        """
+        return cast(Settings, _View(self, tuple(sections)))
+
+
+class _View:
+    """What `Settings.view` gives."""
+
+    _ALWAYS = ("dataset", "seed", "events", "tasks", "event_codes")
+
+    def __init__(self, settings: Settings, sections: tuple[str, ...]) -> None:
+        self._settings = settings
+        self._sections = sections
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._ALWAYS or name in self._sections:
+            return getattr(self._settings, name)
+        raise AttributeError(
+            f"this stage does not declare the settings section {name!r}; add it to the stage's "
+            "entry in recjobs/stages.py so that its recipe changes with it"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_View, (self._settings, self._sections))
+
+
+def config_path(name: str) -> Path:
+    """The file that `name` means: a path, or the name of a shipped config.
+
+    Raises:
+        SettingsError: there is no such file.
+    """
+    for candidate in (Path(name), home() / name, SHIPPED / f"{name}.toml"):
+        if candidate.is_file():
+            return candidate.resolve()
+    shipped = sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    raise SettingsError(f"config {name!r}: no such file. Give a path, or one of {shipped}.", config=name)
+
+
+def load_settings(config: str, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of `config` (a path or a shipped name) with dotted `overrides` on top.
+
+    Raises:
+        SettingsError: a key is unknown (the message names the nearest right one), missing, or its
+            value is out of range; the file is no TOML.
+    """
+    path = config_path(config)
+    _check_environment()
+    try:
+        return Settings(**{_CONFIG_FILE: path, **_nested(overrides or {})})
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: no valid TOML: {error}.", config=str(path)) from error
+    except ValidationError as error:
+        faults = "\n  ".join(_describe(fault) for fault in error.errors())
+        raise SettingsError(f"{path}:\n  {faults}", config=str(path)) from error
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """`["a.b=1", …]` as {"a.b": 1, …}; values are JSON, or text where they are no JSON.
+
+    Raises:
+        SettingsError: a pair has no `=`.
+    """
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        key, found, value = pair.partition("=")
+        if not found:
+            raise SettingsError(f"override {pair!r}: write it as section.key=value.", override=pair)
+        try:
+            parsed[key.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            parsed[key.strip()] = value
+    return parsed
+
+
+def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for dotted, value in overrides.items():
+        *path, last = dotted.split(".")
+        level = nested
+        for part in path:
+            level = level.setdefault(part, {})
+        level[last] = value
+    return nested
+
+
+def _check_environment() -> None:
+    """pydantic-settings passes over a variable whose first part it doesn't know; a typo must fail."""
+    for variable in os.environ:
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            section = variable.removeprefix(ENVIRONMENT_PREFIX).split("__")[0].lower()
+            if section not in Settings.model_fields:
+                raise SettingsError(
+                    f"environment variable {variable}: unknown setting {section!r}."
+                    f"{_nearest(section, Settings.model_fields)}",
+                    variable=variable,
+                )
+
+
+def _describe(fault: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        *parents, last = fault["loc"]
+        known = _fields_at([str(part) for part in parents])
+        return f"{place}: unknown key.{_nearest(str(last), known)}"
+    given = "" if fault["type"] == "missing" else f", got {fault['input']!r}"
+    return f"{place}: {fault['msg']}{given}."
+
+
+def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Known here: {', '.join(sorted(names))}." if names else ""
+
+
+def _fields_at(path: Sequence[str]) -> list[str]:
+    """The keys known at `path`; a free key (an event type's name, say) is stepped over."""
+    model: type[BaseModel] = Settings
+    parts = iter(path)
+    for part in parts:
+        if part not in model.model_fields:
+            return []
+        annotation = model.model_fields[part].annotation
+        section = _section_of(annotation)
+        if section is None:
+            return []
+        if get_origin(annotation) is dict:
+            next(parts, None)
+        model = section
+    return list(model.model_fields)
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
