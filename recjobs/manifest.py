@@ -123,15 +123,14 @@ class Inputs:
     ds: date
     cutoffs: Cutoffs
     manifests: Mapping[str, Manifest]
-    sources: Sources = Sources()
+    sources: Sources = field(default_factory=Sources)
 
     def __getitem__(self, name: str) -> Manifest:
         try:
             return self.manifests[name]
         except KeyError:
             raise MissingInputError(
-                f"input {name!r} was not pinned; this run has {sorted(self.manifests)}. "
-                "Plan the run again.",
+                f"input {name!r} was not pinned; this run has {sorted(self.manifests)}. Plan the run again.",
                 input=name,
             ) from None
 
@@ -225,7 +224,6 @@ def load(uri: str) -> Manifest:
         return Manifest.model_validate_json(storage.read_bytes(uri))
     except ValidationError as error:
         raise CorruptFileError(
-            f"{uri} is no manifest ({error.error_count()} faults). Delete its folder and run the "
-            "stage again.",
+            f"{uri} is no manifest ({error.error_count()} faults). Delete its folder and run the stage again.",
             uri=uri,
         ) from error

@@ -20,4 +20,5 @@ def shard_of(users: pa.Array | pa.ChunkedArray, shards: int) -> npt.NDArray[np.i
         users = users.dictionary_encode()
     distinct = users.dictionary.to_pylist()
     hashed = np.fromiter((zlib.crc32(user.encode()) % shards for user in distinct), np.int32, len(distinct))
-    return hashed[users.indices.to_numpy(zero_copy_only=False)]
+    indices: npt.NDArray[np.int32] = users.indices.to_numpy(zero_copy_only=False)
+    return hashed[indices]
