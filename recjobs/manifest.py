@@ -52,7 +52,7 @@ class SourceFile(_Record):
     uri: str
     digest: str
     size: int
-    date: date | None = None
+    day: date | None = None
     """The arrival day or snapshot date it belongs to; none for an undated snapshot."""
 
 
