@@ -134,7 +134,7 @@ class _View:
             return getattr(self._settings, name)
         raise AttributeError(
             f"this stage does not declare the settings section {name!r}; add it to the stage's "
-            "entry in recjobs/stages.py so that its recipe changes with it"
+            "entry in recjobs/flow.py so that its recipe changes with it"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -170,6 +170,11 @@ def load_settings(config: str, overrides: Mapping[str, Any] | None = None) -> Se
     except ValidationError as error:
         faults = "\n  ".join(_describe(fault) for fault in error.errors())
         raise SettingsError(f"{path}:\n  {faults}", config=str(path)) from error
+
+
+def settings_from_dump(dump: Mapping[str, Any]) -> Settings:
+    """The settings that `dump` (every value of a `model_dump`) describes, whatever file or environment say now."""
+    return Settings(**{_CONFIG_FILE: None, **dump})
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:

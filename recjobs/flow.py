@@ -1,0 +1,79 @@
+"""The stages, in the order of DESIGN §2: what each reads and which settings it may see.
+
+This table is the only place that knows it. The planner, the runner, the CLI and the DAG follow it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+EARLIER = "earlier"
+"""Prefix of inputs and steps of `ds - label_days`, which the ranker learns from."""
+JUDGED = "judged"
+"""Prefix of inputs that belong to the lists judged tonight."""
+PUBLISH = "publish"
+
+_PACKAGE = Path(__file__).parent
+_FOUNDATION = ("columns.py", "manifest.py", "pipeline.py", "shards.py", "storage.py", "typed.py", "settings.py")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: `recjobs.<package>.stage.run`, its inputs by name, the settings sections it may read."""
+
+    name: str
+    inputs: tuple[str, ...]
+    sections: tuple[str, ...]
+    optional_inputs: tuple[str, ...] = ()
+    shared_code: tuple[str, ...] = ()
+    """Packages below recjobs/ that its code imports besides its own."""
+
+    @property
+    def module(self) -> str:
+        """The module with the stage's `run`."""
+        return f"recjobs.{self.name.replace('/', '.')}.stage"
+
+
+_INPUT = ("items", "users", "beam")
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("extract", (), ("time", *_INPUT, "extract"), shared_code=("sources",)),
+        Stage("retrieve/train", ("extract",), ("retrieve", *_INPUT)),
+        Stage("retrieve/search", ("extract", "retrieve/train"), ("retrieve", *_INPUT)),
+        Stage(
+            "rank/train",
+            ("extract", "earlier/extract", "earlier/retrieve/search"),
+            ("rank", *_INPUT, "extract"),
+        ),
+        Stage("rank/score", ("extract", "retrieve/search", "rank/train"), ("rank", *_INPUT, "extract")),
+        Stage("compose", ("extract", "retrieve/search", "rank/score"), ("compose", *_INPUT, "extract")),
+        Stage(
+            "evaluate",
+            ("extract", "compose"),
+            ("evaluate", "compose", *_INPUT, "extract"),
+            optional_inputs=("judged/extract", "judged/compose"),
+        ),
+        Stage(PUBLISH, ("extract", "compose", "evaluate"), ("publish", "compose", "database")),
+    )
+}
+EARLIER_STAGES = ("extract", "retrieve/train", "retrieve/search")
+"""What a first run makes for `ds - label_days` as well, so that the ranker has a past to learn from."""
+
+
+@cache
+def code_digest(stage: str) -> str:
+    """A digest of the code a stage runs: its package, what it shares, and the foundation."""
+    top = stage.split("/")[0]
+    folders = (top, *STAGES[stage].shared_code)
+    files = [path for folder in folders for path in (_PACKAGE / folder).rglob("*.py")]
+    files += [_PACKAGE / name for name in _FOUNDATION]
+    accumulator = hashlib.blake2b(digest_size=8)
+    for path in sorted(files):
+        accumulator.update(path.relative_to(_PACKAGE).as_posix().encode())
+        accumulator.update(path.read_bytes())
+    return accumulator.hexdigest()
