@@ -238,6 +238,15 @@ def digest(uri: str) -> str:
     return f"blake2b:{accumulator.hexdigest()}"
 
 
+def delete_file(uri: str) -> None:
+    """Removes the file at `uri`; none there is no fault."""
+    if is_remote(uri):
+        with contextlib.suppress(MissingInputError), _remote_errors(uri):
+            _blob(uri).delete()
+        return
+    Path(uri).unlink(missing_ok=True)
+
+
 def delete_folder(uri: str) -> int:
     """Removes the folder `uri` and all below it. Returns how many files went; 0 if it was not there."""
     if is_remote(uri):

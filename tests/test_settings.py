@@ -1,0 +1,108 @@
+"""Settings: typed, typos refused with the nearest right name, overridable by environment and run."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from recjobs.errors import SettingsError
+from recjobs.settings import SHIPPED, Settings, load_settings, parse_overrides, settings_from_dump
+
+MINIMAL = """
+dataset = "shop"
+[events]
+path = "events"
+[events.types.view]
+task = "click"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "shop.toml"
+    path.write_text(MINIMAL)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("addition", "message"),
+    [
+        ("[retrieve.train]\nepocs = 3", r"retrieve\.train\.epocs: unknown key\. Did you mean 'epochs'\?"),
+        (
+            "[events.types.buy]\ntask='b'\nweigth = 3",
+            r"events\.types\.buy\.weigth: unknown key\. Did you mean 'weight'\?",
+        ),
+        ("[retreive]\nx = 1", r"retreive: unknown key\. Did you mean 'retrieve'\?"),
+        ("[retrieve.train]\nepochs = 0", r"retrieve\.train\.epochs: .*greater than or equal to 1, got 0"),
+        ("[compose.surfaces.home]\nlenght = 3", r"surfaces\.home\.lenght: unknown key\. Did you mean 'length'\?"),
+        ("[time", r"no valid TOML"),
+    ],
+)
+def test_a_fault_names_the_place_and_the_right_name(config: Path, addition: str, message: str) -> None:
+    config.write_text(MINIMAL + addition)
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings(str(config))
+    assert str(config) in str(caught.value)
+
+
+def test_a_missing_key_is_named(config: Path) -> None:
+    config.write_text('dataset = "shop"\n')
+    with pytest.raises(SettingsError, match="events: Field required"):
+        load_settings(str(config))
+
+
+def test_an_unknown_config_names_the_shipped_ones() -> None:
+    with pytest.raises(SettingsError, match=r"no such file\. Give a path, or one of .*'marketplace'"):
+        load_settings("marketplce")
+
+
+def test_run_beats_environment_beats_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text(MINIMAL + "[retrieve.train]\nepochs = 3\nbatch_size = 32\n")
+    assert load_settings(str(config)).retrieve.train.epochs == 3
+    monkeypatch.setenv("RECJOBS__RETRIEVE__TRAIN__EPOCHS", "4")
+    assert load_settings(str(config)).retrieve.train.epochs == 4
+    loaded = load_settings(str(config), parse_overrides(["retrieve.train.epochs=5", "retrieve.train.encoder=gru"]))
+    assert (loaded.retrieve.train.epochs, loaded.retrieve.train.encoder) == (5, "gru")
+    assert loaded.retrieve.train.batch_size == 32
+
+
+def test_an_unknown_environment_variable_is_refused(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECJOBS__RETREIVE__TRAIN__EPOCHS", "4")
+    with pytest.raises(SettingsError, match=r"RECJOBS__RETREIVE__TRAIN__EPOCHS.*Did you mean 'retrieve'"):
+        load_settings(str(config))
+
+
+def test_an_override_without_value_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"'epochs': write it as section\.key=value"):
+        parse_overrides(["epochs"])
+
+
+def test_a_dump_gives_the_same_settings_whatever_the_environment_says(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings(str(config))
+    monkeypatch.setenv("RECJOBS__RETRIEVE__TRAIN__EPOCHS", "99")
+    assert settings_from_dump(settings.model_dump(mode="json")) == settings
+
+
+def test_a_view_shows_only_what_the_stage_declares(config: Path) -> None:
+    view = load_settings(str(config)).view(["retrieve"])
+    assert pickle.loads(pickle.dumps(view)).retrieve.train.epochs == view.retrieve.train.epochs
+    with pytest.raises(AttributeError, match=r"'compose'.*recjobs/flow\.py"):
+        _ = view.compose
+
+
+def test_a_database_password_is_not_shown(config: Path) -> None:
+    config.write_text(MINIMAL + '[database]\nurl = "postgresql://app:sesame@db/app"\n')
+    settings = load_settings(str(config))
+    assert "sesame" not in repr(settings)
+    assert "sesame" not in settings.model_dump_json()
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_configs_load(path: Path) -> None:
+    settings = load_settings(path.stem)
+    assert isinstance(settings, Settings)
+    assert settings.dataset == path.stem
