@@ -26,5 +26,15 @@ class RankTrainConfig(Section):
     """Passes over the pairs."""
     learning_rate: float = Field(2e-3, gt=0)
     """The schedule's peak."""
+    item_buckets: int = Field(20_000, ge=2)
+    """Hash buckets of the item id, the unknown one included."""
+    value_buckets: int = Field(1000, ge=2)
+    """Hash buckets of category, brand, country and the like, the unknown one included."""
+    users_limit: int = Field(100_000, ge=1)
+    """At most this many users with an outcome are learnt from, and as many without one."""
+    judged_users: int = Field(3000, ge=1)
+    """At most this many users with an outcome choose the blend; all their candidates are scored."""
+    min_positives: int = Field(20, ge=2)
+    """With fewer pairs that had an outcome in either part the ranker isn't trusted: the blend weight is 0."""
     utility: dict[str, float] = {}
     """Weight of each task in the final score; by default the largest event weight of the task."""

@@ -1,0 +1,71 @@
+"""A table of model inputs: named dense and sparse features of users, items or (user, item) pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+IndexArray = npt.NDArray[np.int32]
+
+DENSE_LIMIT = 1e6
+"""Dense values are clipped to ±this, so that one wild number cannot become infinite in the model."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The features of a block in order: names of dense ones, names and table sizes of sparse ones."""
+
+    dense: tuple[str, ...]
+    sparse: tuple[tuple[str, int], ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Rows of each sparse feature's embedding table, row 0 (unknown) included."""
+        return tuple(size for _, size in self.sparse)
+
+
+@dataclass(frozen=True)
+class Block:
+    """`dense` float32[n, D], all finite, and `sparse` int32[n, S], column s in [0, layout.sizes[s])."""
+
+    layout: Layout
+    dense: FloatArray
+    sparse: IndexArray
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+    def take(self, rows: npt.NDArray[np.integer]) -> Block:
+        """The block of these rows, in their order."""
+        return Block(self.layout, self.dense[rows], self.sparse[rows])
+
+
+def make_block(
+    dense: Mapping[str, npt.NDArray[np.floating] | npt.NDArray[np.integer]],
+    sparse: Mapping[str, tuple[npt.NDArray[np.integer], int]],
+    rows: int,
+) -> Block:
+    """A block of `rows` rows. NaN (missing) becomes 0; `sparse` maps a name to (indices, table size)."""
+    wide = np.empty((rows, len(dense)), np.float32)
+    for column, values in enumerate(dense.values()):
+        wide[:, column] = values
+    np.nan_to_num(wide, copy=False, nan=0.0, posinf=DENSE_LIMIT, neginf=-DENSE_LIMIT)
+    np.clip(wide, -DENSE_LIMIT, DENSE_LIMIT, out=wide)
+    indices = np.empty((rows, len(sparse)), np.int32)
+    for column, (values, _) in enumerate(sparse.values()):
+        indices[:, column] = values
+    layout = Layout(tuple(dense), tuple((name, size) for name, (_, size) in sparse.items()))
+    return Block(layout, wide, indices)
+
+
+def stacked(blocks: list[Block]) -> Block:
+    """The rows of `blocks`, one after the other; all have the same layout."""
+    return Block(
+        blocks[0].layout,
+        np.concatenate([block.dense for block in blocks]),
+        np.concatenate([block.sparse for block in blocks]),
+    )

@@ -1,0 +1,140 @@
+"""User states, item states and candidates as arrays: lists as values and offsets, never as Python lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from recjobs import columns, storage
+from recjobs.errors import ContractError
+from recjobs.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A list column: row r holds `values[offsets[r]:offsets[r + 1]]`; offsets int64[n + 1] from 0."""
+
+    values: npt.NDArray[Any]
+    offsets: npt.NDArray[np.int64]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Length of each row's list, int64[n]."""
+        return np.diff(self.offsets)
+
+    def rows(self) -> npt.NDArray[np.int64]:
+        """The row of each value, int64[len(values)]."""
+        return np.repeat(np.arange(len(self.offsets) - 1), self.lengths)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """One shard's candidates, users as in the user states; best first within a user."""
+
+    items: Ragged
+    scores: npt.NDArray[np.float32]
+    sources: npt.NDArray[np.int8]
+
+    def rank(self) -> npt.NDArray[np.int32]:
+        """Retrieval rank of each candidate within its user, from 1."""
+        starts = np.repeat(self.items.offsets[:-1], self.items.lengths)
+        ranks: npt.NDArray[np.int32] = (np.arange(len(self.items.values)) - starts + 1).astype(np.int32)
+        return ranks
+
+
+@dataclass(frozen=True)
+class UserShard:
+    """One shard's user states. `scalars` holds the columns that are no lists."""
+
+    ids: pa.Array
+    scalars: pl.DataFrame
+    history_item: Ragged
+    history_time: Ragged
+    pair_item: Ragged
+    pair_type: npt.NDArray[np.int8]
+    pair_count: npt.NDArray[np.int32]
+    pair_last: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def end_of(day: date) -> int:
+    """The Unix second at which the UTC day `day` is over."""
+    return int(datetime.combine(day + timedelta(days=1), time(), UTC).timestamp())
+
+
+def read_table(uri: str, names: list[str] | None = None) -> pa.Table:
+    """The Parquet file at `uri`; only the columns `names` if given."""
+    with storage.reading(uri) as stream:
+        return pq.read_table(stream, columns=names)
+
+
+def ragged(column: pa.ChunkedArray) -> Ragged:
+    """A list column as values and offsets; a null list is an empty one."""
+    whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    lengths = pc.fill_null(pc.list_value_length(whole), 0).to_numpy(zero_copy_only=False)
+    offsets = np.zeros(len(whole) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return Ragged(whole.flatten().to_numpy(zero_copy_only=False), offsets)
+
+
+def read_users(uri: str) -> UserShard:
+    """The user states at `uri`, sorted by user as stored."""
+    table = read_table(uri)
+    lists = (columns.HISTORY_ITEM, columns.HISTORY_TYPE, columns.HISTORY_TIME)
+    pairs = (columns.PAIR_ITEM, columns.PAIR_TYPE, columns.PAIR_COUNT, columns.PAIR_LAST)
+    scalars = pl.from_arrow(table.drop_columns([*lists, *pairs]))
+    assert isinstance(scalars, pl.DataFrame)
+    return UserShard(
+        ids=table[columns.USER].cast(pa.string()).combine_chunks(),
+        scalars=scalars,
+        history_item=ragged(table[columns.HISTORY_ITEM]),
+        history_time=ragged(table[columns.HISTORY_TIME]),
+        pair_item=ragged(table[columns.PAIR_ITEM]),
+        pair_type=ragged(table[columns.PAIR_TYPE]).values,
+        pair_count=ragged(table[columns.PAIR_COUNT]).values,
+        pair_last=ragged(table[columns.PAIR_LAST]).values,
+    )
+
+
+def read_candidates(uri: str, users: UserShard) -> Candidates:
+    """The candidates at `uri`.
+
+    Raises:
+        ContractError: they are not of the same users in the same order.
+    """
+    table = read_table(uri)
+    if not table[columns.USER].cast(pa.string()).combine_chunks().equals(users.ids):
+        raise ContractError(
+            f"{uri}: its {table.num_rows} users are not the {len(users)} users of the user states beside it. "
+            "Run retrieve/search again on this extract.",
+            uri=uri,
+        )
+    return Candidates(
+        items=ragged(table[columns.ITEM_INDEX]),
+        scores=ragged(table[columns.SCORE]).values.astype(np.float32, copy=False),
+        sources=ragged(table[columns.SOURCE]).values.astype(np.int8, copy=False),
+    )
+
+
+def read_items(extract: Manifest) -> pl.DataFrame:
+    """The item states of `extract`, row r is item_index r + 1.
+
+    Raises:
+        ContractError: item_index is not 1, 2, … in order.
+    """
+    uri = extract.uri("items.parquet")
+    frame = pl.from_arrow(read_table(uri))
+    assert isinstance(frame, pl.DataFrame)
+    if not np.array_equal(frame[columns.ITEM_INDEX].to_numpy(), np.arange(1, frame.height + 1)):
+        raise ContractError(f"{uri}: item_index must be 1 to {frame.height} in order. Run extract again.", uri=uri)
+    return frame

@@ -1,0 +1,144 @@
+"""Trains the DLRM on weighted examples held in memory. Seeded; the same examples give the same model."""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tf_keras as keras
+
+from recjobs.errors import ModelError
+from recjobs.rank.block import Block
+from recjobs.rank.dlrm import Dlrm, DlrmShape
+from recjobs.rank.train.config import RankTrainConfig
+from recjobs.rank.train.examples import Examples
+
+log = logging.getLogger(__name__)
+_REPORT_SECONDS = 5.0
+
+
+def fit_ranker(
+    examples: Examples,
+    items: Block,
+    learnt: npt.NDArray[np.bool_],
+    labels: npt.NDArray[np.bool_],
+    config: RankTrainConfig,
+    seed: int,
+) -> Dlrm:
+    """The DLRM trained on the pairs `learnt` bool[P] with `labels` bool[P, T]: weighted cross-entropy over all tasks.
+
+    Raises:
+        ModelError: the loss is no longer finite.
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    rows = np.flatnonzero(learnt)
+    weight = examples.weight[rows]
+    weight = weight / np.float32(weight.mean(dtype=np.float64) if len(rows) else 1.0)
+    model = _new_model(examples, items, rows, labels, weight, config)
+    if len(rows):
+        trainer = _Trainer(model, examples, items, rows, labels[rows], weight, config)
+        _train(trainer, len(rows), config, seed)
+    return model
+
+
+def _new_model(
+    examples: Examples,
+    items: Block,
+    rows: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.bool_],
+    weight: npt.NDArray[np.float32],
+    config: RankTrainConfig,
+) -> Dlrm:
+    layouts = {"user": examples.users.layout, "item": items.layout, "pair": examples.pairs.layout}
+    shape = DlrmShape(
+        config.embedding_size, tuple(config.dense_layers), tuple(config.over_layers), tasks=labels.shape[1]
+    )
+    total = weight.sum()
+    rate = (weight @ labels[rows] + 1e-3) / (total + 1.0)
+    model = Dlrm(layouts, shape, np.log(rate / (1.0 - rate)))
+    shapes = {
+        name: (tf.zeros([1, len(part.dense)]), tf.zeros([1, len(part.sparse)], tf.int32))
+        for name, part in layouts.items()
+    }
+    model(shapes)
+    if len(rows):
+        model.encoders["user"].normalise.adapt(*_moments(examples.users, examples.user[rows]))
+        model.encoders["item"].normalise.adapt(*_moments(items, examples.item[rows]))
+        model.encoders["pair"].normalise.adapt(*_moments(examples.pairs, rows))
+    return model
+
+
+def _moments(block: Block, rows: npt.NDArray[np.int64]) -> tuple[Any, Any]:
+    """Mean and deviation of the dense features over pairs: each of the block's rows counts as often as pairs use it."""
+    uses = np.bincount(rows, minlength=len(block)).astype(np.float64)
+    wide = block.dense.astype(np.float64)
+    mean = uses @ wide / uses.sum()
+    return mean, np.sqrt(uses @ (wide - mean) ** 2 / uses.sum())
+
+
+class _Trainer:
+    """One optimiser step on a batch of pairs, everything gathered from constants inside the graph."""
+
+    def __init__(
+        self,
+        model: Dlrm,
+        examples: Examples,
+        items: Block,
+        rows: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.bool_],
+        weight: npt.NDArray[np.float32],
+        config: RankTrainConfig,
+    ) -> None:
+        self._model = model
+        self._blocks = {"user": examples.users, "item": items, "pair": examples.pairs.take(rows)}
+        self._rows = {"user": examples.user[rows], "item": examples.item[rows]}
+        self._labels, self._weight = labels.astype(np.float32), weight
+        steps = config.epochs * max(1, -(-len(rows) // config.batch_size))
+        rate = keras.optimizers.schedules.PolynomialDecay(config.learning_rate, steps, config.learning_rate / 20)
+        self._optimizer = keras.optimizers.legacy.Adam(rate)
+        self._step = tf.function(self._apply, reduce_retracing=True)
+
+    def step(self, batch: npt.NDArray[np.int64]) -> tf.Tensor:
+        """Learns from the pairs `batch`, positions among those learnt from. Returns the mean loss."""
+        inputs = {}
+        for name, block in self._blocks.items():
+            part = block.take(self._rows[name][batch] if name in self._rows else batch)
+            inputs[name] = (tf.constant(part.dense), tf.constant(part.sparse))
+        return self._step(inputs, tf.constant(self._labels[batch]), tf.constant(self._weight[batch]))
+
+    def _apply(self, inputs: dict[str, Any], labels: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, self._model(inputs))
+            loss = tf.reduce_mean(tf.reduce_sum(losses, axis=1) * weight)
+        variables = self._model.trainable_variables
+        self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+
+def _train(trainer: _Trainer, rows: int, config: RankTrainConfig, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    started = reported = perf_counter()
+    for epoch in range(1, config.epochs + 1):
+        order = random.permutation(rows)
+        losses = []
+        for start in range(0, rows, config.batch_size):
+            losses.append(trainer.step(order[start : start + config.batch_size]))
+            if perf_counter() - reported > _REPORT_SECONDS:
+                reported = perf_counter()
+                done = (epoch - 1) * rows + start
+                log.info("rank/train: epoch %d, %d pairs, %.0f pairs/s", epoch, done, done / (reported - started))
+        loss = float(tf.reduce_mean(tf.stack(losses)))
+        if not np.isfinite(loss):
+            raise ModelError(
+                f"rank/train: the loss of epoch {epoch} is {loss}. Lower rank.train.learning_rate "
+                f"(now {config.learning_rate})."
+            )
+        seconds = perf_counter() - started
+        log.info(
+            "rank/train: epoch %d of %d, loss %.5f, %.0f pairs/s", epoch, config.epochs, loss, epoch * rows / seconds
+        )
