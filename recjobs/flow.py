@@ -17,7 +17,6 @@ JUDGED = "judged"
 PUBLISH = "publish"
 
 _PACKAGE = Path(__file__).parent
-_FOUNDATION = ("columns.py", "manifest.py", "pipeline.py", "shards.py", "storage.py", "typed.py", "settings.py")
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def code_digest(stage: str) -> str:
     top = stage.split("/")[0]
     folders = (top, *STAGES[stage].shared_code)
     files = [path for folder in folders for path in (_PACKAGE / folder).rglob("*.py")]
-    files += [_PACKAGE / name for name in _FOUNDATION]
+    files += _PACKAGE.glob("*.py")
     accumulator = hashlib.blake2b(digest_size=8)
     for path in sorted(files):
         accumulator.update(path.relative_to(_PACKAGE).as_posix().encode())

@@ -8,7 +8,6 @@ from datetime import date
 from recjobs import storage
 from recjobs.errors import RecjobsError
 from recjobs.flow import EARLIER, JUDGED
-from recjobs.manifest import load
 from recjobs.plan import Plan, changed_sources, make_plan, plans_of
 from recjobs.settings import Settings
 from recjobs.sources.pinning import pin_sources
@@ -56,11 +55,7 @@ def stale_reasons(settings: Settings, plan: Plan) -> list[str]:
 def _changed_ancestors(plan: Plan, now: Plan) -> list[str]:
     before, after = (planned.steps["rank/train"].inputs for planned in (plan, now))
     names = [name for name in before if name.startswith(f"{EARLIER}/")]
-    return [f"{name} was made anew ({_ds_of(before[name])})" for name in names if before[name] != after[name]]
-
-
-def _ds_of(uri: str) -> str:
-    return str(load(uri).ds) if storage.exists(uri) else "gone"
+    return [f"{name} would be another one now (was {before[name]})" for name in names if before[name] != after[name]]
 
 
 def _decides_lists(plan: Plan) -> dict[str, str]:
