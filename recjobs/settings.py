@@ -35,6 +35,7 @@ from recjobs.publish.config import DatabaseConfig, PublishConfig
 from recjobs.rank.config import RankConfig
 from recjobs.retrieve.config import RetrieveConfig
 from recjobs.sources.config import EventsSource, ItemsSource, SnapshotSource, TimeConfig
+from recjobs.sources.marketplace.config import MarketplaceConfig
 
 ENVIRONMENT_PREFIX = "RECJOBS__"
 SHIPPED = Path(__file__).parent / "configs"
@@ -85,6 +86,8 @@ class Settings(BaseSettings):
     evaluate: EvaluateConfig = EvaluateConfig()
     publish: PublishConfig = PublishConfig()
     database: DatabaseConfig = DatabaseConfig()
+    marketplace: MarketplaceConfig | None = None
+    """The generated marketplace, where the input is one."""
 
     @classmethod
     def settings_customise_sources(
