@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recjobs.typed import Section
 
@@ -18,21 +18,49 @@ class RetrieveTrainConfig(Section):
     """Width of the towers' vectors and of the id embeddings."""
     sequence_length: int = Field(20, ge=1, le=500)
     """How many of the last events the history encoder sees."""
+    windows_per_user: int = Field(10, ge=1)
+    """Into how many windows of `sequence_length` a long sequence is cut for training; the latest are kept."""
     blocks: int = Field(2, ge=1, le=12)
     """Layers of the attention encoder."""
     heads: int = Field(2, ge=1)
-    """Heads of an attention layer."""
+    """Heads of an attention layer; divides `embedding_size`."""
     dropout: float = Field(0.3, ge=0, lt=1)
     """Dropout in the history encoder."""
     unknown_id_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of ids replaced by the unknown id in training, so that new ids work."""
+    user_embedding: bool = True
+    """Whether the user tower has an embedding of the user's id beside the history."""
+    targets: Literal["next_day", "next_event"] = "next_day"
+    """What a position of a sequence learns to foresee: an event of the user's next active day, drawn anew each
+    time (the next event where no later day is in the window), or always the next event."""
+    half_life_days: float | None = Field(None, gt=0)
+    """Days before `train_until` after which a target counts half; none counts all alike."""
+    similarity: Literal["cosine", "dot"] = "cosine"
+    """Whether the towers' vectors have length 1."""
     temperature: float = Field(0.1, gt=0)
-    """Divides the logits of normalised vectors."""
-    batch_size: int = Field(256, ge=8)
+    """Divides the logits."""
+    full_softmax_below: int = Field(20_000, ge=0)
+    """Catalogues smaller than this are trained with the exact softmax over all items, larger ones with
+    in-batch negatives."""
+    optimizer: Literal["adam", "adagrad"] = "adam"
+    """Adagrad touches only the rows of a step: take it for catalogues of a million items."""
+    batch_size: int = Field(256, ge=1)
     """Sequences per training step."""
+    positions_per_step: int = Field(8192, ge=2)
+    """Bound on sequences × length of a step: long sequences make smaller batches, and memory stays bounded."""
     epochs: int = Field(10, ge=1)
     """Passes over the training sequences."""
     learning_rate: float = Field(1e-3, gt=0)
     """The schedule's peak."""
+    warm_up_share: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises; afterwards it falls on a cosine."""
     country_buckets: int = Field(64, ge=2)
-    """Hash buckets of the country."""
+    """Hash buckets of the country; region, language and age band have as many each."""
+    item_buckets: int = Field(16_384, ge=2)
+    """Hash buckets of category prefixes, brands, sellers and declared categorical columns together."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> RetrieveTrainConfig:
+        if self.encoder == "attention" and self.embedding_size % self.heads:
+            raise ValueError(f"embedding_size {self.embedding_size} is not divisible by heads {self.heads}")
+        return self

@@ -1,0 +1,182 @@
+"""`retrieve/search`: vectors of all items and users, and every user's best items."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from recjobs import columns, storage
+from recjobs.manifest import Inputs, Manifest, Output
+from recjobs.retrieve.search.audit import Audit, choose, sample_rows
+from recjobs.retrieve.search.checks import search_checks
+from recjobs.retrieve.search.config import RetrieveSearchConfig
+from recjobs.retrieve.search.index import (
+    MIN_TREE_ITEMS,
+    Database,
+    Searcher,
+    Vectors,
+    build_index,
+    efforts,
+    exact_searcher,
+)
+from recjobs.retrieve.search.shards import EmbedTask, SearchTask, embed_users, search_users
+from recjobs.retrieve.search.similar import similar_table
+from recjobs.retrieve.search.towers import Tower, item_vectors, tower_facts
+from recjobs.retrieve.search.vectors import list_column, matrix, read_database, read_table, write_table
+from recjobs.retrieve.user_features import list_time
+from recjobs.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ITEM_VECTORS = "item_vectors.parquet"
+USER_VECTORS = "user_vectors"
+CANDIDATES = "candidates"
+INDEX = "index"
+
+
+def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
+    """Writes vectors, candidates for every user, similar items, and the audit of the search.
+
+    The same inputs give the same candidates, except that two builds of a ScaNN index may differ
+    slightly; below `exact_below` items the search is exact.
+
+    Raises:
+        ModelError: no item is available, or a vector is not finite.
+    """
+    clock = _Clock()
+    settings = config.retrieve.search
+    extract = inputs["extract"]
+    items = _write_item_vectors(inputs, out)
+    clock.lap("item_vectors")
+    parts = [part.name for part in extract.parts("users")]
+    embedded = embed_users(_embed_task(inputs, out), parts, config.beam)
+    log.info("%d users have vectors, %.1f s", embedded["users"], clock.lap("user_vectors"))
+    database = read_database(out.uri(ITEM_VECTORS), extract.uri("items.parquet"))
+    audit = _choose_search(database, _sample(out, parts, settings, config.seed), settings, out)
+    clock.lap("index_and_audit")
+    counts = search_users(_search_task(extract, settings, audit, out), parts, config.beam)
+    log.info("%d users have %d candidates each, %.1f s", counts["users"], audit.k, clock.lap("search"))
+    similar = _similar(items, database, settings)
+    write_table(similar, out.uri("similar.parquet"))
+    clock.lap("similar")
+    return out.manifest(
+        rows={"users": counts["users"], "items": items.num_rows, "searched_items": len(database.item_index)},
+        metrics={"recall": audit.recall, "candidates": audit.k, "refilled": counts["refilled"]},
+        checks=search_checks(audit, counts, _rows_of(extract, parts)),
+        timings=clock.laps,
+        notes=_notes(audit),
+    )
+
+
+class _Clock:
+    """Seconds of named parts."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> float:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+        return self.laps[name]
+
+
+def _write_item_vectors(inputs: Inputs, out: Output) -> pa.Table:
+    """Writes and returns `item_index`, `item_id`, `vector` of every item."""
+    train = inputs["retrieve/train"]
+    items = read_table(inputs["extract"].uri("items.parquet"), [columns.ITEM_INDEX, columns.ITEM])
+    with storage.local_folder(train.uri("item_tower")) as folder:
+        vectors = item_vectors(Tower(folder), items.num_rows)
+    index = items[columns.ITEM_INDEX].cast(pa.int32())
+    names = items[columns.ITEM].cast(pa.string())
+    table = pa.table({columns.ITEM_INDEX: index, columns.ITEM: names, columns.VECTOR: list_column(vectors)})
+    write_table(table, out.uri(ITEM_VECTORS))
+    return table
+
+
+def _embed_task(inputs: Inputs, out: Output) -> EmbedTask:
+    train = inputs["retrieve/train"]
+    return EmbedTask(
+        tower=train.uri("user_tower"),
+        users=inputs["extract"].uri("users"),
+        vectors=out.uri(USER_VECTORS),
+        facts=tower_facts(train.uri("towers.json")),
+        now=list_time(inputs.cutoffs.history_until),
+    )
+
+
+def _search_task(extract: Manifest, settings: RetrieveSearchConfig, audit: Audit, out: Output) -> SearchTask:
+    return SearchTask(
+        user_vectors=out.uri(USER_VECTORS),
+        item_vectors=out.uri(ITEM_VECTORS),
+        items=extract.uri("items.parquet"),
+        index=out.uri(INDEX),
+        candidates=out.uri(CANDIDATES),
+        k=settings.candidates,
+        effort=audit.effort,
+    )
+
+
+def _sample(out: Output, parts: list[str], settings: RetrieveSearchConfig, seed: int) -> Vectors:
+    """Vectors of about `audit_users` users, drawn evenly from all shards."""
+    wanted = -(-settings.audit_users // len(parts))
+    sampled = []
+    for shard, part in enumerate(parts):
+        vectors = matrix(read_table(out.uri(USER_VECTORS, part), [columns.VECTOR])[columns.VECTOR])
+        if len(vectors):
+            sampled.append(vectors[sample_rows(len(vectors), wanted, (seed, shard))])
+    return np.concatenate(sampled) if sampled else np.zeros((0, 1), np.float32)
+
+
+def _choose_search(database: Database, sample: Vectors, settings: RetrieveSearchConfig, out: Output) -> Audit:
+    """Builds and saves the index where the catalogue is large, and writes what the audit says of it."""
+    k = min(settings.candidates, len(database.item_index))
+    candidates = _approximate(database, k, settings, out)
+    _, audit = choose(candidates, exact_searcher(database, k), sample, settings.recall_floor)
+    storage.write_bytes(out.uri("audit.json"), json.dumps(audit.to_json(), indent=1).encode())
+    log.info(
+        "%s search over %d items, recall %.4f",
+        "ScaNN" if audit.effort else "exact",
+        len(database.item_index),
+        audit.recall,
+    )
+    return audit
+
+
+def _approximate(database: Database, k: int, settings: RetrieveSearchConfig, out: Output) -> list[Searcher]:
+    size = len(database.item_index)
+    if size < max(settings.exact_below, MIN_TREE_ITEMS):
+        return []
+    index = build_index(database, k)
+    with storage.writing_folder(out.uri(INDEX)) as folder:
+        index.serialize(str(folder), relative_path=True)
+    return [Searcher(database, index, k, effort) for effort in efforts(size, k)]
+
+
+def _similar(items: pa.Table, database: Database, settings: RetrieveSearchConfig) -> pa.Table:
+    return similar_table(
+        items, matrix(items[columns.VECTOR]), database, settings.similar_items, exact_below=settings.exact_below
+    )
+
+
+def _rows_of(extract: Manifest, parts: list[str]) -> int:
+    total = 0
+    for part in parts:
+        with storage.reading(extract.uri("users", part)) as stream:
+            total += pl.read_parquet(stream, columns=[columns.USER]).height
+    return total
+
+
+def _notes(audit: Audit) -> list[str]:
+    if not audit.fell_back:
+        return []
+    best = max(trial.recall for trial in audit.trials[:-1])
+    return [
+        f"ScaNN's recall at {audit.k} was at best {best:.4f}, below the floor {audit.floor}: searched exactly instead"
+    ]

@@ -1,0 +1,28 @@
+"""What must hold after training."""
+
+from __future__ import annotations
+
+import math
+
+from recjobs.manifest import Check
+from recjobs.retrieve.train.fit import Curves
+
+
+def training_checks(curves: Curves) -> list[Check]:
+    """The loss is finite and did not rise over the epochs."""
+    first, last = curves.epochs[0].loss, curves.epochs[-1].loss
+    finite = math.isfinite(last)
+    fell = len(curves.epochs) == 1 or last <= first
+    return [
+        Check(
+            name="loss_finite", passed=finite, value=last if finite else -1.0, limit=0.0, detail=f"last loss {last:.4f}"
+        ),
+        Check(
+            name="loss_fell",
+            passed=fell,
+            value=last,
+            limit=first,
+            detail=f"loss {first:.4f} in the first epoch, {last:.4f} in the last",
+            severity="warn",
+        ),
+    ]

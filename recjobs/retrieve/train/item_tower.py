@@ -1,0 +1,113 @@
+"""The item tower: what is known of an item as one vector.
+
+id (or the unknown id) ──────────────── embedding ──────────────┐
+title tokens ──────────── mean of embeddings ─┐                 + ── vector
+category prefixes, brand… sum of embeddings ──┼─ norm ─ dense ──┘
+price, age, numbers ───── linear ─────────────┤
+ready-made vectors ────── linear ─────────────┘
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from recjobs.retrieve.framework import tf
+from recjobs.retrieve.item_features import ItemFeatures
+
+ID_DEVIATION = 0.02
+
+
+class ItemTower(tf.Module):  # type: ignore[misc]
+    """Item indexes to vectors. Items without an event share the unknown id's row and live by their content.
+
+    The features are constants of the model, so that the history encoder sees the same
+    representation of an item (id and content) as the candidates do.
+    """
+
+    def __init__(self, features: ItemFeatures, *, size: int, hash_rows: int, token_rows: int, cosine: bool) -> None:
+        super().__init__(name="item_tower")
+        self.size = size
+        self.cosine = cosine
+        self.warm = features.warm
+        self.features = _constants(features)
+        self.id_embedding = _embedding("item_id", features.warm + 1, size)
+        self.content = _Content(features, size, hash_rows, token_rows) if features.has_content else None
+
+    def representation(self, items: Any, id_dropout: float = 0.0) -> Any:
+        """float32[N, D]: id plus content of each item in int[N]; ids are dropped at random in training."""
+        known = tf.where(items <= self.warm, items, 0)
+        if id_dropout:
+            dropped = tf.random.uniform(tf.shape(items)) < id_dropout
+            known = tf.where(dropped, 0, known)
+        rows = tf.gather(self.id_embedding, known)
+        if self.content is None:
+            return rows
+        return rows + self.content({name: tf.gather(values, items) for name, values in self.features.items()})
+
+    def vector(self, representation: Any) -> Any:
+        """The vector that meets the user's: of length 1 with cosine similarity."""
+        return tf.math.l2_normalize(representation, axis=-1) if self.cosine else representation
+
+
+class _Content(tf.Module):  # type: ignore[misc]
+    """Side features to float32[N, D]: sums of embeddings, normalised, through one hidden layer."""
+
+    def __init__(self, features: ItemFeatures, size: int, hash_rows: int, token_rows: int) -> None:
+        super().__init__(name="content")
+        self.token_embedding = _embedding("token", token_rows, size) if features.tokens.shape[1] else None
+        self.hash_embedding = _embedding("hashed", hash_rows, size) if features.hashed.shape[1] else None
+        self.numeric = _linear(size) if features.numeric.shape[1] else None
+        self.ready_made = _linear(size) if features.vectors.shape[1] else None
+        self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
+        self.hidden = tf.keras.layers.Dense(2 * size, activation="gelu")
+        self.output = tf.keras.layers.Dense(
+            size, kernel_initializer=tf.keras.initializers.RandomNormal(0, ID_DEVIATION)
+        )
+
+    def __call__(self, features: dict[str, Any]) -> Any:
+        parts = []
+        if self.token_embedding is not None:
+            parts.append(_mean_of_known(self.token_embedding, features["tokens"]))
+        if self.hash_embedding is not None:
+            parts.append(_sum_of_known(self.hash_embedding, features["hashed"]))
+        if self.numeric is not None:
+            parts.append(self.numeric(features["numeric"]))
+        if self.ready_made is not None:
+            parts.append(self.ready_made(features["vectors"]))
+        return self.output(self.hidden(self.norm(tf.add_n(parts))))
+
+
+def _constants(features: ItemFeatures) -> dict[str, Any]:
+    arrays = {
+        "tokens": features.tokens,
+        "hashed": features.hashed,
+        "numeric": features.numeric,
+        "vectors": features.vectors,
+    }
+    return {
+        name: tf.Variable(array, trainable=False, name=f"feature_{name}")
+        for name, array in arrays.items()
+        if array.shape[1]
+    }
+
+
+def _embedding(name: str, rows: int, size: int) -> Any:
+    return tf.Variable(tf.random.normal([rows, size], stddev=ID_DEVIATION), name=f"{name}_embedding")
+
+
+def _linear(size: int) -> Any:
+    return tf.keras.layers.Dense(
+        size, use_bias=False, kernel_initializer=tf.keras.initializers.RandomNormal(0, ID_DEVIATION)
+    )
+
+
+def _sum_of_known(table: Any, indexes: Any) -> Any:
+    known = tf.cast(indexes > 0, tf.float32)
+    return tf.einsum("nfd,nf->nd", tf.gather(table, indexes), known)
+
+
+def _mean_of_known(table: Any, indexes: Any) -> Any:
+    count = tf.reduce_sum(tf.cast(indexes > 0, tf.float32), axis=1, keepdims=True)
+    return _sum_of_known(table, indexes) / tf.maximum(count, np.float32(1))

@@ -1,0 +1,92 @@
+"""The user tower: history and side features as one vector, at every position of the history.
+
+events: item representation + type ── dropout ── encoder ── norm ─┐
+country, region, language, age band: hashed embeddings ──┐        + ── vector
+user id (or the unknown id) ──────── embedding ──────────┴────────┤
+days since the newest event ──────── embedding ───────────────────┘
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recjobs import columns
+from recjobs.retrieve.framework import tf
+from recjobs.retrieve.train.config import RetrieveTrainConfig
+from recjobs.retrieve.train.encoders import AGE_BUCKETS, age_bucket, encoder_of
+from recjobs.retrieve.train.targets import BEFORE_ALL
+from recjobs.retrieve.user_features import SIDE_FIELDS
+
+
+class UserTower(tf.Module):  # type: ignore[misc]
+    """Histories and side features to vectors. Text is hashed inside, so that training and night agree."""
+
+    def __init__(self, config: RetrieveTrainConfig, *, users: int, event_types: int) -> None:
+        super().__init__(name="user_tower")
+        size = config.embedding_size
+        self.config = config
+        self.type_embedding = _table("type", event_types + 1, size)
+        self.start = _table("start", 1, size)
+        self.age_embedding = _table("age", AGE_BUCKETS, size)
+        self.side_embedding = {name: _table(name, config.country_buckets + 1, size) for name in SIDE_FIELDS}
+        self.user_embedding = _table("user", users + 1, size) if config.user_embedding else None
+        self.encoder = encoder_of(
+            config.encoder,
+            size=size,
+            blocks=config.blocks,
+            heads=config.heads,
+            dropout=config.dropout,
+            length=config.sequence_length,
+        )
+        self.dropout = tf.keras.layers.Dropout(config.dropout)
+        self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
+
+    def __call__(
+        self, history: Any, event_type: Any, event_day: Any, query_day: Any, side: dict[str, Any], training: bool
+    ) -> Any:
+        """float32[B, H + 1, D]: row p is the user after p events.
+
+        `history` float32[B, H, D] are item representations; `event_type`, `event_day` int64[B, H]; `query_day`
+        int64[B, H + 1]; `side` the side features and `user_index`, each [B].
+        """
+        about = self._side(side, training)[:, None, :]
+        events = history * history.shape[-1] ** 0.5 + tf.gather(self.type_embedding, event_type)
+        beginning = tf.tile(self.start[None], [tf.shape(history)[0], 1, 1]) + about
+        x = self.dropout(tf.concat([beginning, events], axis=1), training=training)
+        before = tf.fill([tf.shape(event_day)[0], 1], tf.constant(BEFORE_ALL, tf.int64))
+        day = tf.concat([before, event_day], axis=1)
+        encoded = self.encoder(x, day, query_day, training)
+        newest = tf.one_hot(age_bucket(day, query_day), AGE_BUCKETS) @ self.age_embedding
+        return self._vector(self.norm(encoded + newest) + about)
+
+    def _vector(self, vectors: Any) -> Any:
+        return tf.math.l2_normalize(vectors, axis=-1) if self.config.similarity == "cosine" else vectors
+
+    def _side(self, side: dict[str, Any], training: bool) -> Any:
+        """float32[B, D]: the sum of the embeddings of all that is known of the user."""
+        parts = [
+            _known(table, hashed(side[name], self.config.country_buckets))
+            for name, table in self.side_embedding.items()
+        ]
+        if self.user_embedding is not None:
+            parts.append(tf.gather(self.user_embedding, self._user(side[columns.USER_INDEX], training)))
+        return tf.add_n(parts)
+
+    def _user(self, users: Any, training: bool) -> Any:
+        if not training or not self.config.unknown_id_dropout:
+            return users
+        dropped = tf.random.uniform(tf.shape(users)) < self.config.unknown_id_dropout
+        return tf.where(dropped, tf.zeros_like(users), users)
+
+
+def hashed(text: Any, buckets: int) -> Any:
+    """The bucket of each text in [1, buckets], 0 for an empty one; the same in every process and version."""
+    return tf.where(text == "", tf.zeros([], tf.int64), tf.strings.to_hash_bucket_fast(text, buckets) + 1)
+
+
+def _known(table: Any, indexes: Any) -> Any:
+    return tf.gather(table, indexes) * tf.cast(indexes > 0, tf.float32)[:, None]
+
+
+def _table(name: str, rows: int, size: int) -> Any:
+    return tf.Variable(tf.random.normal([rows, size], stddev=0.02), name=f"{name}_embedding")
