@@ -76,6 +76,10 @@ class PublishError(GiveUpError):
     """A generation can't be loaded, checked or promoted."""
 
 
+class PublishBusyError(RetryableError):
+    """Another process is loading the same generation now."""
+
+
 class DatabaseUnavailableError(RetryableError):
     """The database does not answer."""
 

@@ -27,5 +27,7 @@ class PublishConfig(Section):
 
     keep_generations: int = Field(7, ge=2)
     """Generations kept; live and its predecessor always are."""
+    connections: int = Field(2, ge=1, le=32)
+    """Connections that load at the same time."""
     lock_timeout_ms: int = Field(50, ge=1)
     """How long a statement of ours may wait for a lock before it steps back and tries again."""

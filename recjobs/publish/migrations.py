@@ -1,0 +1,212 @@
+"""Brings the schema up to date: numbered migrations once and in order, views and functions when they change.
+
+What was applied is recorded with its checksum. A numbered file that changed afterwards is an
+error: the database can't be what the file says. Views and functions are replaced when their file
+has changed, so a function's signature only changes together with a numbered migration that drops
+the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from psycopg2 import errors, sql
+
+from recjobs.errors import PublishError
+from recjobs.publish.config import DatabaseConfig
+from recjobs.publish.connection import READER, WRITER, Connection, Cursor
+
+REPLACEABLE = ("views", "functions")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Script:
+    """One SQL file: `migrations/0001_generations`, its text and the checksum of it."""
+
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """Equal for equal text."""
+        return hashlib.blake2b(self.text.encode(), digest_size=16).hexdigest()
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether the file may change after it was applied."""
+        return self.name.split("/")[0] in REPLACEABLE
+
+    def render(self, schema: str) -> sql.Composed:
+        """The statements for `schema`, quoted; a literal brace is doubled in the file."""
+        return sql.SQL(self.text).format(schema=sql.Identifier(schema))
+
+
+@dataclass(frozen=True)
+class Status:
+    """Which scripts a schema has, still needs, or has in another version."""
+
+    applied: tuple[str, ...]
+    pending: tuple[str, ...]
+    changed: tuple[str, ...]
+    """Numbered migrations whose file is no longer what was applied."""
+
+    @property
+    def current(self) -> bool:
+        """Whether nothing is to do."""
+        return not self.pending and not self.changed
+
+
+@cache
+def scripts() -> tuple[Script, ...]:
+    """All SQL files in the order they are applied: migrations by number, then views, then functions."""
+    package = Path(__file__).resolve().parent.parent
+    folder = package / "sql" if (package / "sql").is_dir() else package.parent / "sql"
+    return tuple(
+        Script(path.relative_to(folder).with_suffix("").as_posix(), path.read_text())
+        for kind in ("migrations", *REPLACEABLE)
+        for path in sorted((folder / kind).glob("*.sql"))
+    )
+
+
+def status(connection: Connection, config: DatabaseConfig) -> Status:
+    """What `migrate` would do; changes nothing."""
+    with connection, connection.cursor() as cursor:
+        return _status(cursor, config.schema_name)
+
+
+def migrate(connection: Connection, config: DatabaseConfig) -> Status:
+    """Brings the schema up to date and grants the two roles their rights; returns what it was before.
+
+    One transaction under a lock of the schema's own, so two at once are one after the other, and
+    readers see the old state or the new. Nothing is written when the schema is current.
+
+    Raises:
+        PublishError: a migration that was applied has changed since, or this login may not make
+            the schema.
+    """
+    schema = config.schema_name
+    with connection, connection.cursor() as cursor:
+        if (before := _status(cursor, schema)).current:
+            return before
+    with connection, connection.cursor() as cursor:
+        lock(cursor, schema)
+        before = _status(cursor, schema)
+        _refuse_changed(before, schema)
+        if not before.current:
+            _make_roles(cursor)
+            _make_schema(cursor, schema)
+            _apply(cursor, schema, before)
+            _grant(cursor, schema)
+    return before
+
+
+def lock(cursor: Cursor, schema: str) -> None:
+    """Waits for the one lock under which this schema is migrated, numbered and promoted, until the transaction ends."""
+    cursor.execute("select pg_advisory_xact_lock(%s, 0)", (lock_class(schema),))
+
+
+def lock_class(schema: str) -> int:
+    """The first half of this schema's advisory locks: int4, from the schema's name."""
+    return zlib.crc32(f"recjobs {schema}".encode()) - (1 << 31)
+
+
+def _status(cursor: Cursor, schema: str) -> Status:
+    cursor.execute("select to_regclass(format('%%I.schema_migrations', %s::text)) is not null", (schema,))
+    recorded: dict[str, str] = {}
+    if cursor.fetchone() == (True,):
+        cursor.execute(sql.SQL("select name, checksum from {}.schema_migrations").format(sql.Identifier(schema)))
+        recorded = dict(cursor.fetchall())
+    same = {script.name for script in scripts() if recorded.get(script.name) == script.checksum}
+    return Status(
+        applied=tuple(script.name for script in scripts() if script.name in same),
+        pending=tuple(s.name for s in scripts() if s.name not in same and (s.replaceable or s.name not in recorded)),
+        changed=tuple(s.name for s in scripts() if s.name not in same and not s.replaceable and s.name in recorded),
+    )
+
+
+def _refuse_changed(before: Status, schema: str) -> None:
+    if before.changed:
+        raise PublishError(
+            f"schema {schema}: {', '.join(before.changed)} was applied and has changed since. Restore the file and put "
+            "the change into a new migration with the next number.",
+            schema=schema,
+            changed=list(before.changed),
+        )
+
+
+def _make_roles(cursor: Cursor) -> None:
+    """Makes the two roles where they are missing, or says what an administrator has to run."""
+    for role in (WRITER, READER):
+        cursor.execute("select from pg_roles where rolname = %s", (role,))
+        if cursor.rowcount:
+            continue
+        cursor.execute("savepoint role")
+        try:
+            cursor.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role)))
+            if role == WRITER:
+                cursor.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
+        except errors.InsufficientPrivilege:
+            cursor.execute("rollback to savepoint role")
+            log.warning(
+                "role %s is missing and this login may not create it. Let an administrator run: CREATE ROLE %s; GRANT "
+                "%s TO <login>; then `recjobs db migrate`.",
+                role, role, role,
+            )  # fmt: skip
+        except (errors.DuplicateObject, errors.UniqueViolation):
+            cursor.execute("rollback to savepoint role")
+
+
+def _make_schema(cursor: Cursor, schema: str) -> None:
+    """Makes the schema, owned by the writer where this login may act as it, and goes on as its owner."""
+    cursor.execute("reset role")
+    cursor.execute("select pg_has_role(oid, 'member') from pg_roles where rolname = %s", (WRITER,))
+    member = cursor.fetchone() == (True,)
+    cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", (schema,))
+    found = cursor.fetchone()
+    if found is None:
+        owner = sql.SQL(" authorization {}").format(sql.Identifier(WRITER)) if member else sql.SQL("")
+        cursor.execute(sql.SQL("create schema {}{}").format(sql.Identifier(schema), owner))
+    if member and (found is None or found == (WRITER,)):
+        cursor.execute(sql.SQL("set role {}").format(sql.Identifier(WRITER)))
+    cursor.execute(
+        sql.SQL(
+            "create table if not exists {}.schema_migrations (name text primary key, checksum text not null, "
+            "applied_at timestamptz not null default clock_timestamp())"
+        ).format(sql.Identifier(schema))
+    )
+
+
+def _apply(cursor: Cursor, schema: str, before: Status) -> None:
+    record = sql.SQL(
+        "insert into {}.schema_migrations (name, checksum) values (%s, %s) "
+        "on conflict (name) do update set checksum = excluded.checksum, applied_at = clock_timestamp()"
+    ).format(sql.Identifier(schema))
+    for script in scripts():
+        if script.name in before.pending:
+            log.info("schema %s: %s", schema, script.name)
+            cursor.execute(script.render(schema))
+            cursor.execute(record, (script.name, script.checksum))
+
+
+def _grant(cursor: Cursor, schema: str) -> None:
+    """The reader's rights: views and functions, no table."""
+    cursor.execute("select from pg_roles where rolname = %s", (READER,))
+    if not cursor.rowcount:
+        return
+    names = {"schema": sql.Identifier(schema), "reader": sql.Identifier(READER)}
+    views = sql.SQL(", ").join(
+        sql.Identifier(schema, script.name.split("/")[1]) for script in scripts() if script.name.startswith("views/")
+    )
+    for statement in (
+        "grant usage on schema {schema} to {reader}",
+        "revoke all on all functions in schema {schema} from public",
+        "grant execute on all functions in schema {schema} to {reader}",
+        "grant select on {views} to {reader}",
+    ):
+        cursor.execute(sql.SQL(statement).format(views=views, **names))
