@@ -1,0 +1,65 @@
+"""What is known of each user as of a date: from the newest snapshot, else from the latest event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from recjobs import columns as c
+from recjobs.sources.config import SnapshotSource
+from recjobs.sources.contract import USER_COLUMNS, user_contract
+
+FROM_EVENTS = (c.COUNTRY, c.REGION, c.LANGUAGE)
+"""Attributes that events carry too."""
+TRAINED = "trained"
+VOCABULARY_SCHEMA = {c.VOCABULARY_COLUMN: pl.String(), c.VOCABULARY_VALUE: pl.String(), c.VOCABULARY_COUNT: pl.Int64()}
+
+
+def declared(source: SnapshotSource | None) -> tuple[list[str], list[str]]:
+    """The further categorical and numeric columns that settings declare."""
+    if source is None:
+        return [], []
+    known = {c.USER, *USER_COLUMNS}
+    return [n for n in source.categorical if n not in known], [n for n in source.numeric if n not in known]
+
+
+def snapshot_schema(source: SnapshotSource | None) -> dict[str, pl.DataType]:
+    """The columns of a users snapshot, also of one that is not there."""
+    return user_contract(source or SnapshotSource(path="")).dtypes()
+
+
+def vocabulary_columns(source: SnapshotSource | None) -> list[str]:
+    """User columns whose values are numbered in the vocabulary."""
+    return [c.COUNTRY, c.REGION, c.LANGUAGE, c.AGE_BAND, *declared(source)[0]]
+
+
+def as_of(events: pl.DataFrame, snapshot: pl.DataFrame) -> pl.DataFrame:
+    """A row per user of the snapshot or of `events`, sorted by user: the snapshot's columns and `trained`.
+
+    `events` is in canonical order and holds nothing after the date in question. A value that the
+    snapshot has not is taken from the user's latest event that has it. `trained` is true where the
+    user has an event with an item.
+    """
+    latest = events.group_by(c.USER).agg(
+        *(pl.col(name).drop_nulls().last().name.suffix("_latest") for name in FROM_EVENTS),
+        pl.col(c.ITEM).is_not_null().any().alias(TRAINED),
+    )
+    joined = snapshot.join(latest, on=c.USER, how="full", coalesce=True)
+    return joined.select(
+        *(pl.coalesce(name, f"{name}_latest") if name in FROM_EVENTS else pl.col(name) for name in snapshot.columns),
+        pl.col(TRAINED).fill_null(value=False),
+    ).sort(c.USER)
+
+
+def value_counts(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """How many rows have each value of each column (column, value, count); nulls are not counted."""
+    counted = [
+        frame.select(pl.lit(name).alias(c.VOCABULARY_COLUMN), pl.col(name).alias(c.VOCABULARY_VALUE))
+        .drop_nulls()
+        .group_by(c.VOCABULARY_COLUMN, c.VOCABULARY_VALUE)
+        .agg(pl.len().cast(pl.Int64).alias(c.VOCABULARY_COUNT))
+        .sort(c.VOCABULARY_VALUE)
+        for name in columns
+    ]
+    return pl.concat(counted) if counted else pl.DataFrame(schema=VOCABULARY_SCHEMA)

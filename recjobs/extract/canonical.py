@@ -1,0 +1,138 @@
+"""Second pass, by shard: duplicates go, canonical events are written, items and attributes are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import polars as pl
+
+from recjobs import columns as c
+from recjobs.extract import attributes
+from recjobs.extract.checks import misordered_events
+from recjobs.extract.frames import read_scratch_folder, write_frame, write_scratch
+from recjobs.extract.job import Job, end_of
+from recjobs.extract.passes import Record
+from recjobs.extract.splitting import scratch_schema, unit_contract
+from recjobs.sources.contract import event_contract
+
+TRAIN_EVENTS = "train_events"
+ORDER = (c.USER, c.TIMESTAMP, c.EVENT_TYPE, c.ITEM)
+"""Canonical order; event types sort by their code, a missing item before all others."""
+
+
+def canonical_shard(job: Job, shard: int) -> Record:
+    """Writes `events/part-{shard}` and scratch files for the passes after it.
+
+    Scratch: `item_counts/{shard}` (`item_counts`), `vocabulary/{shard}` (column, value, count) and
+    `trained/{shard}` (attributes of users as of `train_until`, sorted by user).
+    """
+    source = job.settings.events
+    schema = scratch_schema(event_contract(source), source)
+    arrived = read_scratch_folder(job.scratch("events", f"{shard:05d}"), schema)
+    events = without_duplicates(arrived, source.identity).sort(ORDER, maintain_order=True)
+    write_frame(events.with_columns(pl.col(c.EVENT_TYPE).cast(pl.String)), c.EVENT_SCHEMA, part(job, "events", shard))
+    write_scratch(item_counts(job, events), job.scratch("item_counts", f"{shard:05d}.arrow"))
+    until = events.filter(pl.col(c.TIMESTAMP) < end_of(job.cutoffs.train_until))
+    known = attributes.as_of(until, snapshot_shard(job, shard))
+    write_scratch(known, job.scratch("trained", f"{shard:05d}.arrow"))
+    counted = [attributes.value_counts(known, attributes.vocabulary_columns(job.settings.users)), _type_counts(until)]
+    write_scratch(pl.concat(counted), job.scratch("vocabulary", f"{shard:05d}.arrow"))
+    return {
+        "events": events.height,
+        "misordered": misordered_events(events),
+        "trained": known[attributes.TRAINED].sum(),
+        "duplicates": _rows_by_day(arrived, events),
+    }
+
+
+def part(job: Job, folder: str, shard: int, extension: str = "parquet") -> str:
+    """The URI of a shard's part of a sharded output."""
+    return job.uri(folder, c.part_name(shard, extension))
+
+
+def snapshot_shard(job: Job, shard: int) -> pl.DataFrame:
+    """The newest snapshot's users of this shard, sorted; of rows with one id the last counts."""
+    if job.settings.users is None:
+        return pl.DataFrame(schema=attributes.snapshot_schema(None))
+    schema = scratch_schema(unit_contract(job, "users"), None)
+    rows = read_scratch_folder(job.scratch("users", f"{shard:05d}"), schema)
+    return rows.unique(c.USER, keep="last", maintain_order=True).sort(c.USER)
+
+
+def without_duplicates(events: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
+    """The first of each user's events with equal `event_id`, or with none and equal `identity` columns.
+
+    Two missing values of an identity column are equal. Without an id and identity nothing is a duplicate.
+    """
+    with_id = pl.col(c.EVENT_ID).is_not_null()
+    if events[c.EVENT_ID].null_count() == events.height:
+        return _first_of(events, [c.USER, *identity]) if identity else events
+    if events[c.EVENT_ID].null_count() == 0:
+        return _first_of(events, [c.USER, c.EVENT_ID])
+    identified = _first_of(events.filter(with_id), [c.USER, c.EVENT_ID])
+    others = events.filter(~with_id)
+    return pl.concat([identified, _first_of(others, [c.USER, *identity]) if identity else others])
+
+
+def _first_of(events: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    return events.unique(list(dict.fromkeys(keys)), keep="first", maintain_order=True)
+
+
+def _rows_by_day(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, int]:
+    """How many rows went, by arrival day."""
+    if before.height == after.height:
+        return {}
+    days = [frame.group_by(c.ARRIVAL_DATE).len() for frame in (before, after)]
+    joined = days[0].join(days[1], on=c.ARRIVAL_DATE, how="left").sort(c.ARRIVAL_DATE)
+    gone = joined.select(pl.col(c.ARRIVAL_DATE).cast(pl.String), pl.col("len") - pl.col("len_right").fill_null(0))
+    return {day: count for day, count in gone.iter_rows() if count}
+
+
+def item_counts_schema(job: Job) -> dict[str, pl.DataType]:
+    """The columns of `item_counts`."""
+    numbers = [TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
+    times = dict.fromkeys((c.FIRST_EVENT, c.LAST_EVENT), pl.Datetime("us", "UTC"))
+    return {c.ITEM: pl.String(), **dict.fromkeys(numbers, pl.Int64()), **times}
+
+
+def count_columns(job: Job) -> list[str]:
+    """The names of the windowed counts, by event type and then window."""
+    return [c.count_column(name, days) for name in job.settings.events.types for days in job.count_windows]
+
+
+def item_counts(job: Job, events: pl.DataFrame) -> pl.DataFrame:
+    """Each item's counts over the shard's users: a row per item with an event until a cutoff.
+
+    `events` is in canonical order.
+    """
+    train, history = (end_of(day) for day in (job.cutoffs.train_until, job.cutoffs.history_until))
+    users = events.select(pl.col(c.USER).rle_id()).to_series()
+    seen = events.select(c.ITEM, c.EVENT_TYPE, c.TIMESTAMP, users.alias(c.USER)).filter(
+        pl.col(c.ITEM).is_not_null(), pl.col(c.TIMESTAMP) < end_of(job.last_cutoff)
+    )
+    past = pl.col(c.TIMESTAMP) < history
+    counted = seen.group_by(c.ITEM).agg(
+        (pl.col(c.TIMESTAMP) < train).sum().alias(TRAIN_EVENTS),
+        past.sum().alias(c.N_EVENTS),
+        pl.col(c.TIMESTAMP).filter(past).min().alias(c.FIRST_EVENT),
+        pl.col(c.TIMESTAMP).filter(past).max().alias(c.LAST_EVENT),
+        *(
+            _count(name, days, job.cutoffs.history_until)
+            for name in job.settings.events.types
+            for days in job.count_windows
+        ),
+    )
+    buyers = seen.filter(past).select(c.ITEM, c.USER).unique().group_by(c.ITEM).agg(pl.len().alias(c.N_USERS))
+    schema = item_counts_schema(job)
+    joined = counted.join(buyers, on=c.ITEM, how="left").with_columns(pl.col(c.N_USERS).fill_null(0))
+    return joined.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def _count(event_type: str, days: int, until: date) -> pl.Expr:
+    inside = (pl.col(c.TIMESTAMP) >= end_of(until - timedelta(days=days))) & (pl.col(c.TIMESTAMP) < end_of(until))
+    return ((pl.col(c.EVENT_TYPE) == event_type) & inside).sum().alias(c.count_column(event_type, days))
+
+
+def _type_counts(events: pl.DataFrame) -> pl.DataFrame:
+    return attributes.value_counts(events.select(pl.col(c.EVENT_TYPE).cast(pl.String)), [c.EVENT_TYPE])

@@ -1,0 +1,136 @@
+"""Item states: the newest snapshot joined with what events say of each item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+import pyarrow as pa
+
+from recjobs import columns as c
+from recjobs import storage
+from recjobs.extract.attributes import value_counts
+from recjobs.extract.canonical import TRAIN_EVENTS, count_columns, item_counts_schema
+from recjobs.extract.frames import read_scratch
+from recjobs.extract.job import Job
+from recjobs.extract.snapshots import only_static
+from recjobs.extract.splitting import Tally, write_quarantine
+from recjobs.extract.tokens import tokens
+from recjobs.extract.vocabulary import index_of
+from recjobs.manifest import SourceFile
+from recjobs.sources.config import ItemsSource
+from recjobs.sources.contract import ITEM_COLUMNS, item_contract
+from recjobs.sources.reading import read_blocks
+
+_FOLD_ROWS = 4_000_000
+"""Shards' item counts are added up whenever this many rows have come together."""
+_WORDS = "words"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The items of the newest snapshot, one row each. `dated` is false for undated files or none."""
+
+    rows: pl.DataFrame
+    dated: bool
+
+
+def read_snapshot(job: Job, files: Sequence[SourceFile], quarantine_part: int) -> tuple[Snapshot, Tally]:
+    """The snapshot's good rows (of rows with one id the last), and the tally of all.
+
+    Bad rows go to the quarantine's part `quarantine_part`. An undated snapshot keeps its static
+    columns alone.
+    """
+    source = job.settings.items or ItemsSource(path="")
+    contract, tally, frames, quarantined = item_contract(source), Tally(), [], []
+    for file in files:
+        for block in read_blocks(file, contract):
+            good, bad = block.split([(pl.col(c.PRICE) < 0, "price is negative")])
+            tally.add_block(block, bad, None)
+            frames.append(good)
+            quarantined.append(bad)
+    write_quarantine(job, quarantine_part, quarantined)
+    rows = pl.concat(frames) if frames else pl.DataFrame(schema=contract.dtypes())
+    dated = any(file.day is not None for file in files)
+    rows = rows.unique(c.ITEM, keep="last", maintain_order=True)
+    return Snapshot(rows if dated else only_static(rows, c.ITEM, source.static), dated), tally
+
+
+def total_counts(job: Job) -> pl.DataFrame:
+    """The shards' item counts added up, one row an item."""
+    totals = pl.DataFrame(schema=item_counts_schema(job))
+    pending: list[pl.DataFrame] = []
+    for file in storage.list_files(job.scratch("item_counts")):
+        pending.append(read_scratch(file.uri))
+        if sum(frame.height for frame in pending) >= _FOLD_ROWS:
+            totals, pending = _added(job, [totals, *pending]), []
+    return _added(job, [totals, *pending])
+
+
+def _added(job: Job, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    sums = [TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
+    return (
+        pl.concat(frames)
+        .group_by(c.ITEM)
+        .agg(pl.col(*sums).sum(), pl.col(c.FIRST_EVENT).min(), pl.col(c.LAST_EVENT).max())
+        .select(item_counts_schema(job).keys())
+    )
+
+
+def join_items(job: Job, snapshot: Snapshot, counts: pl.DataFrame) -> pl.DataFrame:
+    """All items with their index, the snapshot's columns, counts, and the words of the title."""
+    listed = snapshot.rows.with_columns(pl.col(c.AVAILABLE).fill_null(value=True))
+    joined = listed.join(counts, on=c.ITEM, how="full", coalesce=True)
+    numbers = [TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
+    complete = joined.with_columns(
+        pl.col(*numbers).fill_null(0),
+        # An item that a dated snapshot no longer lists is gone; an undated one does not tell.
+        pl.col(c.AVAILABLE).fill_null(value=not snapshot.dated),
+        tokens(pl.col(c.TITLE)).alias(_WORDS),
+    )
+    ordered = complete.sort([TRAIN_EVENTS, c.ITEM], descending=[True, False])
+    return ordered.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias(c.ITEM_INDEX))
+
+
+def vocabulary_columns(source: ItemsSource | None) -> list[str]:
+    """Item columns whose values are numbered in the vocabulary."""
+    further = [] if source is None else [name for name in source.categorical if name not in ITEM_COLUMNS]
+    return [c.CATEGORY, c.BRAND, c.SELLER, c.LANGUAGE, *further]
+
+
+def item_value_counts(job: Job, items: pl.DataFrame) -> pl.DataFrame:
+    """How many items have each value, and how many titles have each word (column, value, count)."""
+    words = items.select(pl.col(_WORDS).list.unique().alias(c.TOKEN)).explode(c.TOKEN)
+    return pl.concat([value_counts(items, vocabulary_columns(job.settings.items)), value_counts(words, [c.TOKEN])])
+
+
+def with_title_tokens(job: Job, items: pl.DataFrame, vocabulary: pl.DataFrame) -> pl.DataFrame:
+    """`items` with `title_tokens`: the indexes of a title's first known words, an empty list where none is."""
+    index = index_of(vocabulary, c.TOKEN)
+    known = (
+        items.select(c.ITEM_INDEX, pl.col(_WORDS).alias(c.VOCABULARY_VALUE))
+        .explode(c.VOCABULARY_VALUE)
+        .join(index, on=c.VOCABULARY_VALUE, how="inner", maintain_order="left")
+        .group_by(c.ITEM_INDEX, maintain_order=True)
+        .agg(pl.col(c.VOCABULARY_INDEX).head(job.settings.extract.title_tokens).alias(c.TITLE_TOKENS))
+    )
+    joined = items.join(known, on=c.ITEM_INDEX, how="left", maintain_order="left")
+    return joined.with_columns(pl.col(c.TITLE_TOKENS).fill_null(pl.lit([], dtype=pl.List(pl.Int32))))
+
+
+def item_schema(job: Job) -> pa.Schema:
+    """The columns of `items.parquet`."""
+    types = {"text": pa.string(), "number": pa.float32(), "time": c.TIME_TYPE, "flag": pa.bool_(), "id": pa.string()}
+    vector = pa.list_(pa.float32())
+    contract = item_contract(job.settings.items or ItemsSource(path=""))
+    return pa.schema(
+        [
+            pa.field(c.ITEM_INDEX, pa.int32()),
+            *(pa.field(column.name, types.get(column.kind, vector)) for column in contract.columns),
+            pa.field(c.TITLE_TOKENS, pa.list_(pa.int32())),
+            *(pa.field(name, pa.int64()) for name in (c.N_EVENTS, c.N_USERS)),
+            *(pa.field(name, c.TIME_TYPE) for name in (c.FIRST_EVENT, c.LAST_EVENT)),
+            *(pa.field(name, pa.int64()) for name in count_columns(job)),
+        ]
+    )

@@ -1,0 +1,60 @@
+"""What every pass of extract knows: dates, settings, and where things are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from recjobs import storage
+from recjobs.manifest import Cutoffs
+from recjobs.settings import Settings
+
+SCRATCH = "_scratch"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at extract. Small and picklable: it travels to every worker."""
+
+    ds: date
+    cutoffs: Cutoffs
+    folder: str
+    settings: Settings
+
+    @property
+    def shards(self) -> int:
+        """How many shards users are split into."""
+        return self.settings.beam.shards
+
+    @property
+    def window_start(self) -> date:
+        """The first day whose events are kept."""
+        return self.ds - timedelta(days=self.settings.time.window_days - 1)
+
+    @property
+    def last_cutoff(self) -> date:
+        """The last day that anything but the canonical events may hold."""
+        return max(self.cutoffs.train_until, self.cutoffs.history_until)
+
+    @property
+    def count_windows(self) -> tuple[int, ...]:
+        """The windows of counts in days, ascending."""
+        return tuple(sorted(set(self.settings.extract.count_windows)))
+
+    def uri(self, *parts: str) -> str:
+        """The URI of a file of the artefact."""
+        return storage.join(self.folder, *parts)
+
+    def scratch(self, *parts: str) -> str:
+        """The URI of a file that is gone when the stage ends."""
+        return storage.join(self.folder, SCRATCH, *parts)
+
+
+def end_of(day: date) -> datetime:
+    """The first moment after `day`, in UTC: what is before it is of that day or earlier."""
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
+
+
+def start_of(day: date) -> datetime:
+    """The first moment of `day`, in UTC."""
+    return datetime.combine(day, time(), UTC)

@@ -1,0 +1,122 @@
+"""Training sequences as TFRecord files of `tf.train.Example`, written without TensorFlow.
+
+The wire format is put together here: integers of all users are turned into varints at once, and a
+user costs a few joins of byte strings. Formats: protobuf's encoding of `Example` (`Features` maps
+a name to a `Feature` with one of `bytes_list = 1`, `int64_list = 3`), and TFRecord's framing (length,
+masked CRC-32C of it, data, masked CRC-32C of it).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from recjobs import columns as c
+from recjobs import storage
+from recjobs.extract.histories import Timeline
+
+ITEM, TYPE, TIME = "item", "type", "time"
+TEXTS = (c.COUNTRY, c.REGION, c.LANGUAGE, c.AGE_BAND)
+
+_MASK_DELTA = 0xA282EAD8
+_WRITE_BYTES = 1 << 22
+Integers = npt.NDArray[np.integer]
+
+
+def write_sequences(uri: str, users: pl.DataFrame, index: Integers, events: Timeline, lengths: Integers) -> None:
+    """An Example per row of `users`, in order: ids, texts, and the user's next `lengths[row]` of `events`."""
+    features = [
+        _text_features(c.USER, users[c.USER]),
+        _number_features(c.USER_INDEX, index, np.ones(len(index), np.int64)),
+        _number_features(ITEM, events.item, lengths),
+        _number_features(TYPE, events.code, lengths),
+        _number_features(TIME, events.seconds, lengths),
+        *(_text_features(name, users[name]) for name in TEXTS),
+    ]
+    with storage.writing(uri) as stream:
+        pending: list[bytes] = []
+        size = 0
+        for parts in zip(*features, strict=True):
+            record = _framed(_tagged(0x0A, b"".join(parts)))
+            pending.append(record)
+            size += len(record)
+            if size > _WRITE_BYTES:
+                stream.write(b"".join(pending))
+                pending, size = [], 0
+        stream.write(b"".join(pending))
+
+
+def _framed(data: bytes) -> bytes:
+    length = struct.pack("<Q", len(data))
+    return b"".join((length, _masked_crc(length), data, _masked_crc(data)))
+
+
+def _masked_crc(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF)
+
+
+def _tagged(tag: int, content: bytes) -> bytes:
+    return bytes((tag,)) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return bytes((value,))
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _map_entry(key: bytes, feature: bytes) -> bytes:
+    """One entry of `Features.feature`: key = 1, value = 2."""
+    return _tagged(0x0A, key + _tagged(0x12, feature))
+
+
+def _text_features(name: str, values: pl.Series) -> Iterator[bytes]:
+    """A `bytes_list` of one value per row; a null is an empty one. Equal values are encoded once."""
+    key = _tagged(0x0A, name.encode())
+    encoded: dict[str | None, bytes] = {}
+    for value in values:
+        entry = encoded.get(value)
+        if entry is None:
+            entry = _map_entry(key, _tagged(0x0A, _tagged(0x0A, (value or "").encode())))
+            if name != c.USER:
+                encoded[value] = entry
+        yield entry
+
+
+def _number_features(name: str, values: Integers, lengths: Integers) -> Iterator[bytes]:
+    """An `int64_list` of the next `lengths[row]` values per row."""
+    key = _tagged(0x0A, name.encode())
+    content, ends = varints(values)
+    bounds = np.r_[0, ends][np.r_[0, np.cumsum(lengths)]].tolist()
+    view = content.tobytes()
+    for low, high in pairwise(bounds):
+        yield _map_entry(key, _tagged(0x1A, _tagged(0x0A, view[low:high])))
+
+
+def varints(values: Integers | Sequence[int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The varints of all `values` (not negative) in a row, and where each one ends."""
+    rest = np.asarray(values).astype(np.uint64)
+    sizes = np.ones(len(rest), np.int64)
+    for width in range(1, 10):
+        sizes += rest >= np.uint64(1 << (7 * width))
+    ends = np.cumsum(sizes)
+    encoded = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+    starts = ends - sizes
+    for place in range(int(sizes.max()) if len(sizes) else 0):
+        has = sizes > place
+        low = (rest[has] >> np.uint64(7 * place)) & np.uint64(0x7F)
+        more = (sizes[has] > place + 1).astype(np.uint64) << np.uint64(7)
+        encoded[starts[has] + place] = (low | more).astype(np.uint8)
+    return encoded, ends

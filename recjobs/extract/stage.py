@@ -1,0 +1,136 @@
+"""Extract: source files become canonical events, user and item states, vocabulary and training sequences.
+
+Three Beam passes over references: files are split by shard, shards become canonical, shards become
+user states. Between them stands what is global, which is as large as the catalogue: item states and
+the vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate
+from typing import Any
+
+import polars as pl
+
+from recjobs import columns as c
+from recjobs import storage
+from recjobs.extract import items as item_states
+from recjobs.extract.canonical import canonical_shard
+from recjobs.extract.checks import faults_of_items, promises
+from recjobs.extract.frames import read_scratch, write_frame, write_scratch
+from recjobs.extract.job import Job
+from recjobs.extract.passes import Record, run_pass
+from recjobs.extract.report import bad_share, data_report, merged, require_within_limit
+from recjobs.extract.snapshots import undated_note
+from recjobs.extract.splitting import split_unit, units
+from recjobs.extract.users import ShardOfUsers, users_shard
+from recjobs.extract.vocabulary import build_vocabulary
+from recjobs.manifest import Inputs, Manifest, Output
+from recjobs.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
+    """Writes the artefact of docs/artefacts.md.
+
+    Raises:
+        ContractError: a file lacks a column, or has one of a hopeless type.
+        CorruptFileError: a file can't be read.
+        QuarantineLimitError: too many rows of a source are bad.
+        MissingInputError: a source file is gone or was replaced since the run was planned.
+    """
+    job = Job(inputs.ds, inputs.cutoffs, out.folder, config)
+    try:
+        return _extract(job, inputs, out)
+    finally:
+        storage.delete_folder(job.scratch())
+
+
+def _extract(job: Job, inputs: Inputs, out: Output) -> Manifest:
+    clock = _Clock()
+    snapshot, sections = _read_sources(job, inputs)
+    clock.lap("read")
+    shards = run_pass(
+        job.settings.beam, "canonical events", range(job.shards), partial(canonical_shard, job), job.scratch()
+    )
+    clock.lap("canonical")
+    items, vocabulary = _write_items(job, snapshot)
+    clock.lap("items")
+    users = _write_users(job, [shard["trained"] for shard in shards])
+    clock.lap("users")
+    report = data_report(sections, [shard["duplicates"] for shard in shards], _total(shards, "events"))
+    storage.write_bytes(job.uri("report.json"), json.dumps(report, indent=2).encode())
+    unaccounted = report["read"] - sum(report[name] for name in ("kept", "quarantined", "duplicates", "before_window"))
+    return out.manifest(
+        rows={
+            "events": _total(shards, "events"),
+            "users": _total(users, "users"),
+            "items": items.height,
+            "vocabulary": vocabulary.height,
+            "sequences": _total(users, "sequences"),
+            "quarantine": sum(total["quarantined"] for total in sections.values()),
+        },
+        metrics={f"quarantine_share_{name}": bad_share(total) for name, total in sections.items()},
+        checks=promises([*shards, *users, faults_of_items(items), {"rows_unaccounted": unaccounted}]),
+        timings={**clock.laps, "sequences": round(sum(part["sequence_seconds"] for part in users), 3)},
+        notes=[
+            *undated_note("items", job.settings.items, inputs.sources.items),
+            *undated_note("users", job.settings.users, inputs.sources.users),
+        ],
+    )
+
+
+def _read_sources(job: Job, inputs: Inputs) -> tuple[item_states.Snapshot, dict[str, Record]]:
+    """Splits events and users by shard, reads the items; raises when too many rows are bad."""
+    work = units(inputs.sources.events, inputs.sources.users)
+    logger.info("reading %d files of events, %d of users", len(inputs.sources.events), len(inputs.sources.users))
+    tallies = run_pass(job.settings.beam, "read sources", work, partial(split_unit, job), job.scratch())
+    snapshot, items_tally = item_states.read_snapshot(job, inputs.sources.items, quarantine_part=len(work))
+    sections = merged([*tallies, items_tally.record("items")])
+    require_within_limit(sections, job.settings.extract.quarantine_limit)
+    return snapshot, sections
+
+
+def _write_items(job: Job, snapshot: item_states.Snapshot) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Writes `items.parquet`, `vocabulary.parquet`, and for the users' pass each item's index and price."""
+    items = item_states.join_items(job, snapshot, item_states.total_counts(job))
+    shards = [read_scratch(file.uri) for file in storage.list_files(job.scratch("vocabulary"))]
+    counts = pl.concat([*shards, item_states.item_value_counts(job, items)])
+    vocabulary = build_vocabulary(counts, job.settings.extract.token_limit, job.settings.event_codes())
+    write_frame(vocabulary, c.VOCABULARY_SCHEMA, job.uri("vocabulary.parquet"))
+    complete = item_states.with_title_tokens(job, items, vocabulary)
+    write_frame(complete, item_states.item_schema(job), job.uri("items.parquet"))
+    prices = complete.select(c.ITEM, c.ITEM_INDEX, pl.col(c.PRICE).cast(pl.Float32))
+    write_scratch(prices, job.scratch("item_index.arrow"))
+    logger.info("%d items, %d vocabulary entries", complete.height, vocabulary.height)
+    return complete, vocabulary
+
+
+def _write_users(job: Job, trained: Sequence[int]) -> list[Record]:
+    """Runs the users' pass; a shard's indexes start after those of the shards before it."""
+    before = accumulate(trained[:-1], initial=0)
+    work = [ShardOfUsers(number, count) for number, count in enumerate(before)]
+    return run_pass(job.settings.beam, "user states", work, partial(users_shard, job), job.scratch())
+
+
+def _total(records: Sequence[Record], name: str) -> Any:
+    return sum(record[name] for record in records)
+
+
+class _Clock:
+    """Seconds of named parts."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = round(now - self._last, 3)
+        self._last = now
