@@ -144,13 +144,11 @@ def _words(items: Catalogue) -> pl.DataFrame:
             "department": _taken([category.path.split("/")[0] for category in CATEGORIES], items.category),
         }
     )
-    return frame.select(
-        pl.format("{} {} {}", "adjective", "material", "noun").alias(c.TITLE),
-        pl.format("A {} {} for your {}, {}, by {}.", "adjective", "noun", "department", "material", c.BRAND).alias(
-            c.DESCRIPTION
-        ),
-        c.BRAND,
+    title = pl.format("{} {} {}", "adjective", "material", "noun").str.to_titlecase()
+    description = pl.format(
+        "{} {}, {} in style, from the {} range of {}", "material", "noun", "adjective", "department", c.BRAND
     )
+    return frame.select(title.alias(c.TITLE), description.alias(c.DESCRIPTION), c.BRAND)
 
 
 def _word(

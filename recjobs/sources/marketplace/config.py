@@ -39,6 +39,6 @@ class MarketplaceConfig(Section):
     dirty_share: float = Field(0.004, ge=0, le=0.5)
     """Bad rows for each good one, repeated events included."""
     late_share: float = Field(0.003, ge=0, le=0.5)
-    """Share of events that arrive a day late."""
+    """Share of visits whose events arrive a day late."""
     shown: int = Field(20, ge=1, le=1000)
     """How many items of a list the app shows to a visitor."""

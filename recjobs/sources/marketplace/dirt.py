@@ -12,7 +12,7 @@ FAULTS = ("no user", "no item", "unknown event type", "no time", "time in the fa
 UNKNOWN_TYPE = "hover"
 FAR_FUTURE_MICROS = 4_102_444_800_000_000
 """2100-01-01."""
-_DIRT_STREAM = 4
+_DIRT_STREAM = 3
 
 
 def soiled(config: MarketplaceConfig, day: int, events: pa.Table) -> tuple[pa.Table, dict[str, int]]:

@@ -36,7 +36,7 @@ FIRST_HOUR, LAST_HOUR = 5.0, 23.0
 SECONDS_BETWEEN_VIEWS = 40.0
 OTHER_DEVICE = 0.2
 MOST_PIECES = 3
-_TIMES_STREAM, _LATE_STREAM = 2, 3
+_TIMES_STREAM = 2
 
 EVENTS_SCHEMA = pa.schema(
     [
@@ -89,19 +89,20 @@ def organic(config: MarketplaceConfig, day: int) -> Happenings:
     """What the visitors of `day` do on their own."""
     views = views_of(config, day)
     random = np.random.default_rng([config.seed, _TIMES_STREAM, day])
-    starts = visit_starts(random, len(views.visitors))
+    starts = visit_starts(config, day, views.visitors)
     gaps = random.exponential(SECONDS_BETWEEN_VIEWS, len(views.user)) + 1
     pauses = random.uniform(3, 30, (2, len(views.user)))
     view_time = starts[views.visitor] + _since_first(gaps, views.visitor)
     return _delayed(config, day, funnelled(views, view_time, pauses, BROWSE))
 
 
-def visit_starts(random: np.random.Generator, count: int) -> Floats:
-    """Seconds since midnight at which `count` visits begin."""
-    evening = random.random(count) < EVENING_SHARE
-    spread = random.normal(0, 1, count)
+def visit_starts(config: MarketplaceConfig, day: int, visitors: Integers) -> Floats:
+    """Seconds since midnight at which the visits of the users at these population rows begin."""
+    keys = population_of(config, day).keys[visitors]
+    evening = draws.uniform(config.seed, "visit in the evening", keys, day) < EVENING_SHARE
+    spread = draws.normal(config.seed, "visit hour", keys, day)
     hour = np.where(evening, EVENING[0] + EVENING[1] * spread, NOON[0] + NOON[1] * spread)
-    return np.clip(hour, FIRST_HOUR, LAST_HOUR) * 3600 + random.uniform(0, 60, count)
+    return np.clip(hour, FIRST_HOUR, LAST_HOUR) * 3600 + 60 * draws.uniform(config.seed, "visit minute", keys, day)
 
 
 def _since_first(gaps: Floats, visitor: Integers) -> Floats:
@@ -128,12 +129,11 @@ def funnelled(views: Views, view_time: Floats, pauses: Floats, surface: int) -> 
 
 
 def _delayed(config: MarketplaceConfig, day: int, events: Happenings) -> Happenings:
-    """`events` with a share that happened the day before: phones that were offline."""
-    random = np.random.default_rng([config.seed, _LATE_STREAM, day])
-    born = np.maximum(population_of(config, day).born[events.user], catalogue_of(config, day).born[events.item])
-    late = (random.random(len(events)) < config.late_share) & (born < day)
-    time = events.time - np.where(late, MICROS_PER_DAY, 0)
-    return replace(events, time=time)
+    """`events` with a share of the visits made the day before: phones that were offline."""
+    users, items = population_of(config, day), catalogue_of(config, day)
+    late = draws.uniform(config.seed, "late", users.keys, day)[events.user] < config.late_share
+    there = np.maximum(users.born[events.user], items.born[events.item]) < day
+    return replace(events, time=events.time - np.where(late & there, MICROS_PER_DAY, 0))
 
 
 def events_table(config: MarketplaceConfig, day: int, events: Happenings) -> pa.Table:

@@ -100,7 +100,8 @@ def _category(shares: Floats, visitor: Integers, chance: Floats) -> Integers:
     upto = np.cumsum(shares, axis=1)
     flat = (upto / upto[:, -1:] + np.arange(len(shares))[:, None]).ravel()
     found = np.searchsorted(flat, visitor + chance, side="left") - visitor * shares.shape[1]
-    return np.clip(found, 0, len(CATEGORIES) - 1)
+    category: Integers = np.clip(found, 0, len(CATEGORIES) - 1)
+    return category
 
 
 def _judged(config: MarketplaceConfig, day: int, views: Views, cart: Floats, buy: Floats) -> Views:
