@@ -35,3 +35,13 @@ class ComposeConfig(Section):
     """Items never shown."""
     reasons: Literal["full", "none"] = "full"
     """Whether rows say why they are shown."""
+    reason_history: int = Field(10, ge=0, le=1000)
+    """How many of a user's latest items may be named as the reason for a similar one."""
+    reason_neighbours: int = Field(20, ge=0, le=1000)
+    """How many of an item's nearest items count as similar enough to name it as their reason."""
+    new_days: int = Field(14, ge=0)
+    """Days after which an item is no longer called new."""
+    item_length: int = Field(10, ge=0)
+    """Eligible similar items an item's list should have at least; a shorter one is counted and warned of."""
+    block_users: int = Field(20_000, ge=1)
+    """Users whose lists are made at once; memory grows with it, not with the shard."""

@@ -1,0 +1,92 @@
+"""The items as arrays by `item_index`: who may be shown, what they are called, which are new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow.parquet as pq
+
+from recjobs import columns, storage
+from recjobs.compose.config import ComposeConfig
+from recjobs.errors import GiveUpError
+
+_NEEDED = [
+    columns.ITEM_INDEX,
+    columns.ITEM,
+    columns.TITLE,
+    columns.AVAILABLE,
+    columns.CREATED_AT,
+    columns.FIRST_EVENT,
+]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The items of one date. Position `item_index` of every array is that item's; position 0 is no item."""
+
+    item_id: pl.Series
+    """String[I + 1]; null at 0."""
+    title: pl.Series
+    """String[I + 1]; the item's id where it has no title."""
+    eligible: npt.NDArray[np.bool_]
+    """[I + 1]: available and not excluded; False at 0."""
+    new: npt.NDArray[np.bool_]
+    """[I + 1]: created, or first seen where `created_at` is unknown, in the last `new_days` days."""
+
+    @property
+    def size(self) -> int:
+        """I, the number of items."""
+        return len(self.eligible) - 1
+
+    @property
+    def eligible_items(self) -> npt.NDArray[np.int32]:
+        """The indexes of the items that may be shown, ascending."""
+        return np.flatnonzero(self.eligible).astype(np.int32)
+
+    def keys(self, rows: npt.NDArray[np.int32], items: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """One number for each (row, item): equal exactly where both are."""
+        return rows.astype(np.int64) * (self.size + 1) + items
+
+    def known(self, items: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """Which indexes are items of this catalogue."""
+        return (items > 0) & (items <= self.size)
+
+    def may_show(self, items: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """Which indexes are items that may be shown; an unknown index is none."""
+        return self.known(items) & self.eligible[np.where(self.known(items), items, 0)]
+
+
+def load_catalogue(uri: str, config: ComposeConfig, ds: date) -> Catalogue:
+    """The catalogue in `extract`'s items.parquet at `uri`, as of the end of `ds`."""
+    with storage.reading(uri) as stream:
+        table = pq.read_table(stream, columns=_NEEDED)
+    frame = pl.DataFrame(pl.from_arrow(table)).sort(columns.ITEM_INDEX)
+    born = pl.coalesce(columns.CREATED_AT, columns.FIRST_EVENT)
+    tomorrow = datetime.combine(ds + timedelta(days=1), time(), UTC)
+    flags = frame.select(
+        (pl.col(columns.AVAILABLE).fill_null(True) & ~pl.col(columns.ITEM).is_in(config.exclude_items)).alias("shown"),
+        ((born >= tomorrow - timedelta(days=config.new_days)) & (born < tomorrow)).fill_null(False).alias("new"),
+    )
+    missing = pl.Series([None], dtype=pl.String)
+    return Catalogue(
+        item_id=pl.concat([missing, frame[columns.ITEM]]),
+        title=pl.concat([missing, frame.select(pl.coalesce(columns.TITLE, columns.ITEM)).to_series()]),
+        eligible=np.r_[False, flags["shown"].to_numpy()],
+        new=np.r_[False, flags["new"].to_numpy()],
+    )
+
+
+def require_something_to_show(catalogue: Catalogue, config: ComposeConfig, uri: str) -> None:
+    """Raises GiveUpError when no item may be shown: no list could then be anything but empty."""
+    if not catalogue.eligible.any():
+        raise GiveUpError(
+            f"none of the {catalogue.size} items in {uri} may be shown: each is unavailable or among the "
+            f"{len(config.exclude_items)} of compose.exclude_items. Check column {columns.AVAILABLE!r} of the item "
+            "snapshot and that setting.",
+            items=catalogue.size,
+            uri=uri,
+        )
