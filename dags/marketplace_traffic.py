@@ -28,8 +28,8 @@ def play_missing_days() -> list[str]:
     from recjobs.airflow.marketplace import play_until
 
     context = get_current_context()
-    ds = data_date(context)
     with give_up_without_retry():
+        ds = data_date(context)
         played = play_until(ds, context["params"]["config"])
     context["outlet_events"][EVENTS].extra = {"ds": str(ds)}
     return [str(day) for day in played]

@@ -90,8 +90,9 @@ def wait_for_events() -> bool:
     from recjobs.sources.pinning import pin_sources
 
     context = get_current_context()
-    params, ds = context["params"], data_date(context)
+    params = context["params"]
     with give_up_without_retry():
+        ds = data_date(context)
         try:
             pin_sources(load_settings(params["config"], params["overrides"]), ds)
         except NotArrivedError as error:
@@ -107,9 +108,10 @@ def plan() -> str:
     from recjobs.plan import plan_run
 
     context = get_current_context()
-    params, ds = context["params"], data_date(context)
-    log.info("data date %s, config %s", ds, params["config"])
+    params = context["params"]
     with give_up_without_retry():
+        ds = data_date(context)
+        log.info("data date %s, config %s", ds, params["config"])
         return plan_run(params["config"], ds, params["overrides"])
 
 

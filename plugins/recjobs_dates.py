@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from recjobs.errors import SettingsError
+
 
 def data_date(context: Mapping[str, Any]) -> date:
     """The UTC day a run is for, from its task context.
@@ -22,15 +24,22 @@ def data_date(context: Mapping[str, Any]) -> date:
     | manual without a logical date | the day before its `run_after` |
 
     Raises:
-        ValueError: the param `ds`, or that of an asset event, is no date.
+        SettingsError: the param `ds`, or that of an asset event, is no date.
     """
     if given := context["params"].get("ds"):
-        return date.fromisoformat(given)
+        return _date(given)
     run = context["dag_run"]
     announced = [event.extra["ds"] for event in run.consumed_asset_events or () if "ds" in event.extra]
     if announced:
-        return max(date.fromisoformat(ds) for ds in announced)
+        return max(map(_date, announced))
     return last_complete_day(run.data_interval_end or run.run_after)
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(f"ds = {text!r} is no date ({error}). Write it as YYYY-MM-DD.", ds=text) from error
 
 
 def last_complete_day(moment: datetime) -> date:

@@ -1,3 +1,3 @@
 """Fixtures that several packages' tests share."""
 
-pytest_plugins = ("tests.database",)
+pytest_plugins = ("tests.database", "tests.airflow_environment")
