@@ -1,0 +1,94 @@
+"""A few users with what they did and what they are shown, for the report's reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+
+from recjobs import columns
+from recjobs.columns import ITEM, REASON, REGIME, SCORE, USER
+from recjobs.evaluate.gate import read_lists
+from recjobs.evaluate.items import Items
+from recjobs.evaluate.judging import read_columns
+from recjobs.manifest import Manifest
+
+HISTORY_SHOWN = 12
+LIST_SHOWN = 12
+
+_STATE = [USER, columns.N_EVENTS, columns.HISTORY_ITEM, columns.HISTORY_TYPE, columns.HISTORY_TIME]
+
+
+@dataclass(frozen=True)
+class Done:
+    """Something a user did."""
+
+    day: str
+    event: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A place on a user's list."""
+
+    title: str
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One user: the latest events first, the list's first places."""
+
+    user: str
+    regime: str
+    events: int
+    history: list[Done]
+    shown: list[Shown]
+
+
+def sample_users(
+    extract: Manifest, lists: Manifest, surface: str, items: Items, codes: Mapping[str, int], users: int
+) -> list[Sample]:
+    """Up to `users` users of the first shard that has any, from those who did least to those who did most."""
+    for part in extract.parts("users"):
+        states = read_columns(part.uri, _STATE)
+        if part.name not in {listed.name for listed in lists.parts("lists", surface)} or states.is_empty():
+            continue
+        shown = read_lists(lists.uri("lists", surface, part.name)).with_columns(pl.col(USER).cast(pl.String))
+        chosen = _spread(states.with_columns(pl.col(USER).cast(pl.String)), users).join(shown, on=USER)
+        names = {code: name for name, code in codes.items()}
+        return [_sample(row, items, names) for row in chosen.sort(columns.N_EVENTS, USER).iter_rows(named=True)]
+    return []
+
+
+def _spread(states: pl.DataFrame, users: int) -> pl.DataFrame:
+    ordered = states.sort(columns.N_EVENTS, USER)
+    places = np.unique(np.linspace(0, ordered.height - 1, min(users, ordered.height)).astype(np.int64))
+    return ordered[places]
+
+
+def _sample(row: Mapping[str, object], items: Items, names: Mapping[int, str]) -> Sample:
+    past = zip(*(reversed(_list(row[column])[-HISTORY_SHOWN:]) for column in _STATE[2:]), strict=True)
+    history = [
+        Done(datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d"), names.get(kind, "?"), items.title[item])
+        for item, kind, second in past
+    ]
+    listed = pl.Series(_list(row[ITEM])[:LIST_SHOWN], dtype=pl.String)
+    titles = items.title.gather(items.indexes(listed)).fill_null("an unknown item")
+    places = zip(titles, _list(row[SCORE]), _list(row[REASON]), strict=False)
+    return Sample(
+        str(row[USER]),
+        str(row[REGIME]),
+        int(str(row[columns.N_EVENTS])),
+        history,
+        [Shown(title, score, reason) for title, score, reason in places],
+    )
+
+
+def _list(value: object) -> list:  # type: ignore[type-arg]
+    return list(value) if isinstance(value, list) else []

@@ -1,0 +1,245 @@
+"""`evaluate`: judges earlier lists on what happened since, and lets tonight's lists pass or refuses them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from recjobs import columns, storage
+from recjobs.columns import USER
+from recjobs.combining import combined
+from recjobs.evaluate import checks, gate, judging
+from recjobs.evaluate.gate import Seen, SurfaceRules
+from recjobs.evaluate.items import Items
+from recjobs.evaluate.judging import ALL, DIFFERENCE, RECJOBS, Row, Rules, Tally
+from recjobs.evaluate.outcomes import read_outcomes
+from recjobs.evaluate.report import Evaluation, write_report
+from recjobs.manifest import Check, Inputs, Manifest, Output
+from recjobs.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SURFACE = "home"
+
+
+def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
+    """Writes `metrics.json`, `verdict.json` and `report.html`. A failed check that refuses fails the run afterwards.
+
+    Raises:
+        CorruptFileError: a part of the lists is no list file.
+    """
+    started = time.perf_counter()
+    items = judging.judged_items(inputs["extract"], config)
+    seen = _inspect(inputs, config, items, out)
+    found = _gate_checks(inputs, config, items, seen)
+    gated = time.perf_counter()
+    rows, notes = _judge(inputs, config, out)
+    found += checks.better_than_popularity(rows, max(config.evaluate.at))
+    judged = time.perf_counter()
+    passed = not any(check.severity == "refuse" and not check.passed for check in found)
+    _write_json(out.uri("metrics.json"), rows)
+    _write_json(out.uri("verdict.json"), {"passed": passed, "checks": [check.model_dump() for check in found]})
+    evaluation = Evaluation(inputs, config, items, seen, rows, found, notes)
+    write_report(evaluation, out.uri("report.html"))
+    logger.info("evaluate: gate %s, %d rows of metrics", "passed" if passed else "REFUSES", len(rows))
+    return out.manifest(
+        rows={"users": _users(seen), "metrics": len(rows)},
+        metrics={**_flat(rows, config), **_tonight(seen, items)},
+        checks=found,
+        timings={"gate": gated - started, "judging": judged - gated, "report": time.perf_counter() - judged},
+        notes=notes,
+    )
+
+
+# -- the gate
+
+
+@dataclass(frozen=True)
+class GateShard:
+    """One shard's user states, and by surface its lists, None where they are missing."""
+
+    states: str
+    lists: Mapping[str, str | None]
+
+
+def _inspect(inputs: Inputs, config: Settings, items: Items, out: Output) -> dict[str, Seen]:
+    extract, lists = inputs["extract"], inputs["compose"]
+    there = {surface: {part.name for part in lists.parts("lists", surface)} for surface in config.compose.surfaces}
+    work = [
+        GateShard(
+            part.uri,
+            {
+                surface: lists.uri("lists", surface, part.name) if part.name in names else None
+                for surface, names in there.items()
+            },
+        )
+        for part in extract.parts("users")
+    ]
+    rules = _surface_rules(config, items)
+    return combined(
+        config.beam, "gate", work, partial(_gate_function, extract, config, rules), gate.combine, out.uri(".gate")
+    )
+
+
+def _surface_rules(config: Settings, items: Items) -> dict[str, SurfaceRules]:
+    shown, no_repeat = int(items.eligible.sum()), judging.rules_of(config).no_repeat
+    with_reasons = config.compose.reasons == "full"
+    return {
+        surface: SurfaceRules(min(rules.length, shown), no_repeat[surface], with_reasons)
+        for surface, rules in config.compose.surfaces.items()
+    }
+
+
+def _gate_function(
+    extract: Manifest, config: Settings, rules: Mapping[str, SurfaceRules]
+) -> Callable[[GateShard], dict[str, Seen]]:
+    return partial(_inspect_shard, judging.judged_items(extract, config), rules)
+
+
+def _inspect_shard(items: Items, rules: Mapping[str, SurfaceRules], work: GateShard) -> dict[str, Seen]:
+    users = judging.read_columns(work.states, [USER, columns.PAIR_ITEM, columns.PAIR_TYPE])
+    return {surface: gate.inspect_part(uri, users, items, rules[surface]) for surface, uri in work.lists.items()}
+
+
+def _gate_checks(inputs: Inputs, config: Settings, items: Items, seen: Mapping[str, Seen]) -> list[Check]:
+    extract, lists = inputs["extract"], inputs["compose"]
+    found = checks.list_checks(seen, config.compose.surfaces)
+    names = {part.name for part in extract.parts("users")}
+    for surface, rules in _surface_rules(config, items).items():
+        extra = [part.name for part in lists.parts("lists", surface) if part.name not in names]
+        segments = _one_table(lists, "segments", surface)
+        faults = {"no parts of other shards": len(extra), **gate.segment_faults(segments, items, rules.length)}
+        found += checks.fault_checks(f"{surface}: ", faults)
+    found += checks.fault_checks("", gate.item_faults(_one_table(lists, "items"), items))
+    if "users" in extract.rows:
+        found.append(checks.users_check(_users(seen), extract.rows["users"]))
+    return found
+
+
+def _one_table(lists: Manifest, *folder: str) -> pl.DataFrame:
+    with storage.reading(lists.uri(*folder, columns.part_name(0))) as stream:
+        return pl.DataFrame(pl.from_arrow(pq.read_table(stream)))
+
+
+# -- judging earlier lists
+
+
+@dataclass(frozen=True)
+class JudgeShard:
+    """One shard of the judged lists, and where its users' outcomes are."""
+
+    number: int
+    states: str
+    lists: Mapping[str, str]
+    events: tuple[str, ...]
+    counts_outcomes: bool
+    """Whether the users with an outcome in `events` are to be counted here."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What judging counted. Adds up."""
+
+    tallies: dict[str, Tally]
+    with_outcome: int
+    """Users with an outcome, with or without a list."""
+
+
+def _judge(inputs: Inputs, config: Settings, out: Output) -> tuple[list[Row], list[str]]:
+    lists, states = inputs.get("judged/compose"), inputs.get("judged/extract")
+    if lists is None or states is None:
+        earlier = date.fromordinal(inputs.ds.toordinal() - inputs.cutoffs.label_days)
+        return [], [f"nothing to judge yet: no lists of {earlier}"]
+    surfaces = [name for name in storage.list_folders(lists.uri("lists")) if name in config.compose.surfaces]
+    prepare = partial(_judge_function, states, config, lists.ds, inputs.ds)
+    work = _judge_work(lists, states, inputs["extract"], surfaces)
+    judged = combined(config.beam, "judging", work, prepare, _add_judged, out.uri(".judging"))
+    items, rules = judging.judged_items(states, config), judging.rules_of(config)
+    rows = [row for surface in surfaces for row in judging.metric_rows(judged.tallies[surface], surface, items, rules)]
+    return judging.dated(rows, ds=inputs.ds, judged=lists.ds, until=inputs.ds), _judge_notes(
+        judged, lists.ds, inputs.ds
+    )
+
+
+def _judge_work(lists: Manifest, states: Manifest, extract: Manifest, surfaces: Sequence[str]) -> list[JudgeShard]:
+    parts, events = states.parts("users"), extract.parts("events")
+    # With another number of shards than tonight's, a user's outcomes may be in any part.
+    aligned = [part.name for part in parts] == [part.name for part in events]
+    return [
+        JudgeShard(
+            number,
+            part.uri,
+            {surface: lists.uri("lists", surface, part.name) for surface in surfaces},
+            (events[number].uri,) if aligned else tuple(event.uri for event in events),
+            aligned or number == 0,
+        )
+        for number, part in enumerate(parts)
+    ]
+
+
+def _judge_function(states: Manifest, config: Settings, after: date, until: date) -> Callable[[JudgeShard], Judged]:
+    items, rules = judging.judged_items(states, config), judging.rules_of(config)
+    return partial(_judge_shard, items, rules, judging.outcome_types(config), after, until)
+
+
+def _judge_shard(
+    items: Items, rules: Rules, types: Sequence[str], after: date, until: date, work: JudgeShard
+) -> Judged:
+    outcomes = read_outcomes(work.events, types, after, until)
+    tallies = {
+        surface: judging.judge_part(uri, work.states, outcomes, items, surface, rules, work.number)
+        for surface, uri in work.lists.items()
+    }
+    return Judged(tallies, outcomes[USER].n_unique() if work.counts_outcomes else 0)
+
+
+def _add_judged(parts: Iterable[Judged]) -> Judged:
+    found = list(parts)
+    return Judged(judging.combine(part.tallies for part in found), sum(part.with_outcome for part in found))
+
+
+def _judge_notes(judged: Judged, after: date, until: date) -> list[str]:
+    some = next(iter(judged.tallies.values()), None)
+    users = some.groups[ALL].users if some else 0
+    if users == 0:
+        return [f"nothing to judge: no user with a list of {after} had an outcome until {until}"]
+    without = judged.with_outcome - users
+    return [f"{without} users with an outcome until {until} had no list of {after}"] if without else []
+
+
+# -- what the manifest tells
+
+
+def _flat(rows: Sequence[Row], config: Settings) -> dict[str, float]:
+    """`recall@20/recjobs`, …: rows under flat names, with the surface before where it is not the default one."""
+    first = DEFAULT_SURFACE if DEFAULT_SURFACE in config.compose.surfaces else next(iter(config.compose.surfaces))
+    names = {DIFFERENCE: "difference"}
+    flat = {}
+    for row in rows:
+        prefix = "" if row["surface"] == first else f"{row['surface']}/"
+        flat[f"{prefix}{row['metric']}@{row['k']}/{names.get(row['list'], row['list'])}"] = row["value"]
+    judged = [row["users"] for row in rows if row["list"] == RECJOBS and row["metric"] == "recall"]
+    return {**flat, "users judged": float(max(judged))} if judged else flat
+
+
+def _tonight(seen: Mapping[str, Seen], items: Items) -> dict[str, float]:
+    eligible = max(int(items.eligible.sum()), 1)
+    return {
+        f"coverage tonight/{surface}": float((one.exposure[1:] > 0).sum() / eligible) for surface, one in seen.items()
+    }
+
+
+def _users(seen: Mapping[str, Seen]) -> int:
+    return max((one.users for one in seen.values()), default=0)
+
+
+def _write_json(uri: str, content: object) -> None:
+    storage.write_bytes(uri, json.dumps(content, indent=2).encode())
