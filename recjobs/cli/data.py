@@ -15,7 +15,7 @@ from recjobs.errors import SettingsError
 from recjobs.settings import load_settings, resolve
 from recjobs.sources.importing import ImportReport
 from recjobs.sources.online_retail import import_online_retail
-from recjobs.sources.sequences import DEFAULT_LAST_DATE, import_sequences
+from recjobs.sources.sequences import LAST_DATE, import_sequences
 
 importers = typer.Typer(no_args_is_help=True, help="Bring a known data set into the input contract.")
 
@@ -29,6 +29,7 @@ def generate(
     until: Annotated[
         str | None, typer.Option("--until", help="The last day, YYYY-MM-DD; yesterday (UTC) by default.")
     ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave days that are there, played ones among them.")] = False,
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -37,13 +38,13 @@ def generate(
 
     Size, seed and the share of dirty rows are in the config's [marketplace] section.
     """
-    from recjobs.sources.marketplace import generate as generate_marketplace
+    from recjobs.sources.marketplace.generation import generate as generate_marketplace
 
     settings = settings_of(config, overrides)
     if settings.marketplace is None:
         raise SettingsError(f"{config}: no [marketplace] section, so there is nothing to generate.", config=config)
     last = as_date(until) if until else _yesterday()
-    report = generate_marketplace(settings.marketplace, folder_of(settings.events.path), last)
+    report = generate_marketplace(settings.marketplace, folder_of(settings.events.path), last, keep=keep)
     _print_report(report, as_json)
 
 
@@ -63,7 +64,7 @@ def sequences(
     into: Into = None,
     last_date: Annotated[
         str, typer.Option("--last-date", help="The date of every user's last item.")
-    ] = DEFAULT_LAST_DATE.isoformat(),
+    ] = LAST_DATE.isoformat(),
     as_json: AsJson = False,
 ) -> None:
     """Lines of `user item item …`, oldest first, aligned at their ends.

@@ -14,7 +14,7 @@ from recjobs.cli.options import DEFAULT_CONFIG, AsJson, Config, Overrides, setti
 from recjobs.cli.printing import output, print_json
 from recjobs.errors import MissingInputError, RecjobsError
 from recjobs.plan import make_plan
-from recjobs.publish.connection import connect
+from recjobs.publish.connection import connected
 from recjobs.publish.migrations import status as migration_status
 from recjobs.settings import Settings, config_path
 from recjobs.sources.pinning import event_days, pin_sources
@@ -136,11 +136,9 @@ def _storage(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    with connect(settings.database) as connection:
-        pending = [entry.name for entry in migration_status(connection, settings.database) if not entry.applied]
+    with connected(settings.database, purpose="recjobs doctor") as connection:
+        pending = migration_status(connection, settings.database).pending
         version = connection.info.server_version // 10_000
     if pending:
-        return (
-            f"PostgreSQL {version} answers; migrations to apply (the next run does, or `recjobs db migrate`): {pending}"
-        )
+        return f"PostgreSQL {version} answers; migrations to apply (the next run does, or `recjobs db migrate`): {len(pending)}"
     return f"PostgreSQL {version} answers, schema {settings.database.schema_name} is up to date"

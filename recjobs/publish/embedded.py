@@ -150,6 +150,11 @@ def ensure_database(config: DatabaseConfig, name: str) -> str:
     return embedded_url(config, name)
 
 
+def binary(program: str) -> Path:
+    """The path of one of the packaged PostgreSQL programs: `psql`, `pgbench`, `pg_dump`."""
+    return _packaged_binaries() / program
+
+
 def _place(config: DatabaseConfig) -> _Place:
     folder = Path(resolve(config.embedded_folder))
     binaries = _packaged_binaries()

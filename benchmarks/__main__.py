@@ -1,0 +1,53 @@
+"""`python -m benchmarks [NAME …]`: every benchmark in a process of its own, then one table (`make bench`).
+
+Each module prints JSON lines `{"name", "ours", "yardstick", "ratio", "unit"}`; both figures are
+taken in the same run, on the same machine.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+BENCHMARKS = {
+    "extract": "Polars doing the same histories and counts",
+    "retrieve_search": "bare search_batched_parallel on the same arrays",
+    "rank_score": "bare model call on prepared batches",
+    "publish": "bare binary COPY of the same rows and the key's index",
+}
+
+
+def main(names: list[str]) -> int:
+    """Runs the named benchmarks, all by default; the exit code is 1 if one fails."""
+    table = Table(title="benchmarks", title_justify="left")
+    for header, justify in (("what", "left"), ("ours", "right"), ("yardstick", "right"), ("ratio", "right")):
+        table.add_column(header, justify=justify)  # type: ignore[arg-type]
+    table.add_column("unit")
+    table.add_column("yardstick is")
+    failed = []
+    for name in names or list(BENCHMARKS):
+        print(f"{name} …", file=sys.stderr)
+        rows = _run(name)
+        if not rows:
+            failed.append(name)
+        for row in rows:
+            figures = (f"{row['ours']:,.0f}", f"{row['yardstick']:,.0f}", f"{row['ratio']:.2f}")
+            table.add_row(row["name"], *figures, row["unit"], BENCHMARKS[name])
+    Console().print(table)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(name: str) -> list[dict[str, str | float]]:
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in lines] if done.returncode == 0 else []
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
