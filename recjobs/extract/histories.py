@@ -60,19 +60,21 @@ class Timeline:
 def timeline(events: pl.DataFrame, users: pl.Series, item_index: pl.DataFrame) -> Timeline:
     """The timeline of `events` (user, item, event code, timestamp; canonical order) over the sorted `users`.
 
-    `item_index` has each item's id and index.
+    `item_index` has each item's id and index. Events of other users are left out.
     """
     runs = events.select(pl.col(c.USER).rle()).unnest(c.USER)
     positions = users.to_frame(c.USER).with_row_index("position")
     run_positions = runs.join(positions, left_on="value", right_on=c.USER, how="left", maintain_order="left")
+    position = np.repeat(run_positions["position"].cast(pl.Int64).fill_null(-1).to_numpy(), runs["len"].to_numpy())
     found = events.select(c.ITEM).join(item_index, on=c.ITEM, how="left", maintain_order="left")
-    return Timeline(
+    everything = Timeline(
         users.len(),
-        np.repeat(run_positions["position"].to_numpy().astype(np.int64), runs["len"].to_numpy()),
+        position,
         found[c.ITEM_INDEX].fill_null(0).to_numpy(),
         events[c.EVENT_TYPE].to_numpy(),
         events[c.TIMESTAMP].dt.epoch("s").to_numpy(),
     )
+    return everything.where(position >= 0)
 
 
 def history_columns(history: Timeline) -> dict[str, pa.Array]:
