@@ -140,5 +140,5 @@ def _database(settings: Settings) -> str:
         pending = migration_status(connection, settings.database).pending
         version = connection.info.server_version // 10_000
     if pending:
-        return f"PostgreSQL {version} answers; migrations to apply (the next run does, or `recjobs db migrate`): {len(pending)}"
+        return f"PostgreSQL {version} answers; {len(pending)} migrations to apply: the next run does it"
     return f"PostgreSQL {version} answers, schema {settings.database.schema_name} is up to date"
