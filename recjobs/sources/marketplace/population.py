@@ -104,10 +104,16 @@ def _interests(taste: Floats, told: npt.NDArray[np.bool_]) -> pa.Array:
     return pl.select(pl.when(pl.Series(told)).then(text)).to_series().to_arrow().cast(pa.string())
 
 
+@lru_cache(maxsize=16)
+def present(config: MarketplaceConfig, day: int) -> tuple[Keys, Keys]:
+    """The keys of the users of `day`, ascending, and the day each signed up."""
+    return alive(config.seed, "user", config.users, config.user_life_days, day)
+
+
 @lru_cache(maxsize=4)
 def population_of(config: MarketplaceConfig, day: int) -> Population:
     """The users who have signed up until day `day` and not left."""
-    keys, born = alive(config.seed, "user", config.users, config.user_life_days, day)
+    keys, born = present(config, day)
     blocks = [_block(config, number) for number in range(keys[0] // BLOCK, keys[-1] // BLOCK + 1)]
     rows = keys - blocks[0].keys[0]
     joined = {

@@ -19,7 +19,7 @@ from recjobs.sources.marketplace.choices import category_shares, choices_of, seg
 from recjobs.sources.marketplace.config import MarketplaceConfig
 from recjobs.sources.marketplace.draws import Floats, Keys
 from recjobs.sources.marketplace.funnel import cart_chances, purchase_chances
-from recjobs.sources.marketplace.population import population_of
+from recjobs.sources.marketplace.population import population_of, present
 from recjobs.sources.marketplace.words import CATEGORIES
 from recjobs.sources.marketplace.world import CONSUMABLE, day_date, rows_of
 
@@ -156,7 +156,7 @@ def _used_up(config: MarketplaceConfig, day: int) -> tuple[Keys, Keys]:
 
 
 def _keys(config: MarketplaceConfig, day: int, views: Views) -> tuple[Keys, Keys]:
-    return population_of(config, day).keys[views.user], catalogue_of(config, day).keys[views.item]
+    return present(config, day)[0][views.user], catalogue_of(config, day).keys[views.item]
 
 
 def views_of(config: MarketplaceConfig, day: int) -> Views:

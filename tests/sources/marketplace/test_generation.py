@@ -30,6 +30,7 @@ def forget_everything() -> None:
     for cached in (
         catalogue.catalogue_of,
         choices.choices_of,
+        population.present,
         population.population_of,
         population._block,
         visits._slots,
