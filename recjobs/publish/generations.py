@@ -125,6 +125,10 @@ def register(connection: Connection, config: DatabaseConfig, publication: Public
         _refuse_other_dataset(cursor, schema, publication.dataset)
         remove_abandoned(cursor, schema)
         existing = find_run(cursor, schema, publication)
+        if existing is not None and existing.state == "rejected":
+            # Judged anew and passed: the gate's record is written again with the row.
+            _delete(cursor, schema, existing)
+            existing = None
         if existing is None:
             return _insert(cursor, schema, publication, "loading")
         if existing.state == "loading":
@@ -162,9 +166,7 @@ def remove_abandoned(cursor: Cursor, schema: str) -> list[Generation]:
         cursor.execute("select pg_try_advisory_xact_lock(%s, %s)", (lock_class(schema), generation.generation))
         if cursor.fetchone() == (True,):
             drop_tables(cursor, schema, generation.generation)
-            cursor.execute(
-                query(schema, "delete from {schema}.generations where generation = %s"), (generation.generation,)
-            )
+            _delete(cursor, schema, generation)
             log.info("generation %s: removed what a loader that died had left", generation)
             removed.append(generation)
     return removed
@@ -179,6 +181,10 @@ def drop_tables(cursor: Cursor, schema: str, generation: int) -> None:
 def partition(schema: str, table: str, generation: int) -> sql.Identifier:
     """The name of one generation's own table."""
     return sql.Identifier(schema, f"{table}_g{generation}")
+
+
+def _delete(cursor: Cursor, schema: str, generation: Generation) -> None:
+    cursor.execute(query(schema, "delete from {schema}.generations where generation = %s"), (generation.generation,))
 
 
 def _insert(cursor: Cursor, schema: str, publication: Publication, state: State) -> Generation:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 import zlib
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,9 @@ from recjobs.errors import PublishError
 from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import READER, WRITER, Connection, Cursor
 
+_LOCK_TIMEOUT = "50ms"
+_PATIENCE_SECONDS = 60.0
+_PAUSE_SECONDS = 0.2
 REPLACEABLE = ("views", "functions")
 log = logging.getLogger(__name__)
 
@@ -94,10 +98,23 @@ def migrate(connection: Connection, config: DatabaseConfig) -> Status:
     with connection, connection.cursor() as cursor:
         if (before := _status(cursor, schema)).current:
             return before
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return _migrate(connection, schema)
+        except errors.LockNotAvailable:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _migrate(connection: Connection, schema: str) -> Status:
     with connection, connection.cursor() as cursor:
         lock(cursor, schema)
         before = _status(cursor, schema)
         _refuse_changed(before, schema)
+        # To replace a view takes a lock that readers queue behind: step back when it can't be had at once.
+        cursor.execute("select set_config('lock_timeout', %s, true)", (_LOCK_TIMEOUT,))
         if not before.current:
             _make_roles(cursor)
             _make_schema(cursor, schema)

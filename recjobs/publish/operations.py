@@ -42,5 +42,8 @@ def prune(settings: Settings, keep: int | None = None) -> list[Generation]:
     """
     with connected(settings.database, purpose="recjobs prune") as connection:
         return retention.prune(
-            connection, settings.database.schema_name, settings.publish.keep_generations if keep is None else keep
+            connection,
+            settings.database.schema_name,
+            settings.publish.keep_generations if keep is None else keep,
+            settings.publish.lock_timeout_ms,
         )

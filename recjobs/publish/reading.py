@@ -52,8 +52,8 @@ def session(settings: Settings, items: list[str], n: int = 20) -> list[Recommend
 def iter_live_lists(settings: Settings, surface: str = "home") -> Iterator[tuple[str, list[str]]]:
     """Every user's stored list on `surface`, whole and unfiltered, by user id; all of one generation."""
     statement = sql.SQL(
-        "select user_id, items from {schema}.user_lists "
-        "where generation = (select generation from {schema}.live) and surface = %s order by user_id"
+        "select user_id, items from {schema}.stored_user_lists "
+        "where generation = (select generation from {schema}.live_pointer) and surface = %s order by user_id"
     ).format(schema=sql.Identifier(settings.database.schema_name))
     with connected(settings.database) as connection, connection.cursor(name="live_lists") as cursor:
         cursor.itersize = _FETCH_ROWS

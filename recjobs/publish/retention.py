@@ -8,6 +8,8 @@ The generation's row stays for good: the fence and the audit need it.
 from __future__ import annotations
 
 import logging
+import time
+from typing import Literal
 
 from psycopg2 import errors, sql
 
@@ -24,11 +26,13 @@ from recjobs.publish.generations import (
 from recjobs.publish.migrations import lock
 from recjobs.publish.promotion import predecessor
 
-_DETACH_WAIT = "5s"
+PartitionState = Literal["attached", "pending", "alone"]
+_PATIENCE_SECONDS = 5.0
+_PAUSE_SECONDS = 0.1
 log = logging.getLogger(__name__)
 
 
-def prune(connection: Connection, schema: str, keep: int) -> list[Generation]:
+def prune(connection: Connection, schema: str, keep: int, lock_timeout_ms: int = 50) -> list[Generation]:
     """Drops the lists of all but the newest `keep` generations; returns those whose lists are gone now.
 
     `keep` counts stored generations from the highest (ds, seq) down. What an earlier call could
@@ -41,20 +45,18 @@ def prune(connection: Connection, schema: str, keep: int) -> list[Generation]:
         _mark(cursor, schema, _excess(cursor, schema, keep))
         marked = [generation for generation in all_generations(cursor, schema) if generation.pruned_at]
     connection.autocommit = True
+    give_up = time.monotonic() + _PATIENCE_SECONDS
     dropped = []
     with connection.cursor() as cursor:
-        cursor.execute("select set_config('lock_timeout', %s, false)", (_DETACH_WAIT,))
+        cursor.execute("select set_config('lock_timeout', %s, false)", (f"{lock_timeout_ms}ms",))
         for generation in reversed(marked):
-            try:
-                if _drop(cursor, schema, generation):
-                    dropped.append(generation)
-            except (errors.LockNotAvailable, errors.ObjectInUse, errors.ObjectNotInPrerequisiteState) as error:
-                log.warning(
-                    "generation %s: not dropped yet, the next run tries again (%s)",
-                    generation,
-                    error.diag.message_primary,
-                )
+            found = [table for table in LIST_TABLES if _state(cursor, schema, table, generation)]
+            # One partition of a table at a time can be pending, so the first generation that stays ends it.
+            if not _removed(cursor, schema, found, generation, give_up):
+                log.warning("generation %s: somebody reads for long; the next run drops its lists", generation)
                 break
+            if found:
+                dropped.append(generation)
     return dropped
 
 
@@ -83,24 +85,49 @@ def _mark(cursor: Cursor, schema: str, generations: list[Generation]) -> None:
         )
 
 
-def _drop(cursor: Cursor, schema: str, generation: Generation) -> bool:
-    """Detaches and drops the generation's tables that are still there. True if there were any."""
-    found = False
-    for table in LIST_TABLES:
-        cursor.execute(
-            "select i.inhdetachpending from pg_class c join pg_namespace n on n.oid = c.relnamespace "
-            "left join pg_inherits i on i.inhrelid = c.oid where n.nspname = %s and c.relname = %s",
-            (schema, f"{table}_g{generation.generation}"),
-        )
-        if (row := cursor.fetchone()) is None:
-            continue
-        found = True
-        names = {
-            "parent": sql.Identifier(schema, table),
-            "child": partition(schema, table, generation.generation),
-            "how": sql.SQL("finalize" if row[0] else "concurrently"),
-        }
-        if row[0] is not None:
-            cursor.execute(sql.SQL("alter table {parent} detach partition {child} {how}").format(**names))
-        cursor.execute(sql.SQL("drop table {child}").format(**names))
-    return found
+def _removed(cursor: Cursor, schema: str, tables: list[str], generation: Generation, give_up: float) -> bool:
+    """Takes a generation's partitions away, a step at a time; False where that is not done by `give_up`.
+
+    A step that has the partition locked while it waits for an old reader would hold up newer ones,
+    and even deadlock with one that was planned before. So each waits for a moment only, all tables
+    in turn: the same readers hold them up.
+    """
+    left = list(tables)
+    while True:
+        left = [table for table in left if not _all_steps(cursor, schema, table, generation)]
+        if not left or time.monotonic() > give_up:
+            return not left
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _all_steps(cursor: Cursor, schema: str, table: str, generation: Generation) -> bool:
+    """Goes on with one partition until it is gone (True) or a lock can't be had at once."""
+    while (state := _state(cursor, schema, table, generation)) is not None:
+        try:
+            cursor.execute(_step(schema, table, generation, state))
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
+            return False
+    return True
+
+
+def _state(cursor: Cursor, schema: str, table: str, generation: Generation) -> PartitionState | None:
+    """What the generation's own table is now, or None when it is gone."""
+    cursor.execute(
+        "select case i.inhdetachpending when true then 'pending' when false then 'attached' else 'alone' end "
+        "from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_inherits i on i.inhrelid = c.oid "
+        "where n.nspname = %s and c.relname = %s",
+        (schema, f"{table}_g{generation.generation}"),
+    )
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _step(schema: str, table: str, generation: Generation, state: PartitionState) -> sql.Composed:
+    statement = {
+        "attached": "alter table {parent} detach partition {child} concurrently",
+        "pending": "alter table {parent} detach partition {child} finalize",
+        "alone": "drop table {child}",
+    }[state]
+    return sql.SQL(statement).format(
+        parent=sql.Identifier(schema, table), child=partition(schema, table, generation.generation)
+    )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 
 from recjobs import storage
-from recjobs.errors import DatabaseUnavailableError, GateRefusedError, MissingInputError, RecjobsError
+from recjobs.errors import GateRefusedError, MissingInputError, RecjobsError
 from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.publish import checks, generations, loading, promotion, retention
 from recjobs.publish.connection import Connection, connected
@@ -51,7 +51,12 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
         )
         log.info(switch.message)
         promoted = time.perf_counter()
-        retention.prune(connection, config.database.schema_name, config.publish.keep_generations)
+        retention.prune(
+            connection,
+            config.database.schema_name,
+            config.publish.keep_generations,
+            config.publish.lock_timeout_ms,
+        )
     timings = {"load": loaded - started, "promote": promoted - loaded, "prune": time.perf_counter() - promoted}
     return _manifest(out, switch, parts, timings)
 
@@ -108,8 +113,8 @@ def _refuse_ungated(inputs: Inputs, config: Settings, publication: Publication) 
             with connected(config.database) as connection:
                 migrate(connection, config.database)
                 generations.reject(connection, config.database, publication)
-        except DatabaseUnavailableError as unavailable:
-            log.warning("the refusal could not be recorded: %s", unavailable)
+        except RecjobsError as error:
+            log.warning("the refusal could not be recorded: %s", error)
         raise
 
 
