@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recjobs import columns, storage
 from recjobs.errors import ContractError
 from recjobs.manifest import Manifest
+from recjobs.ragged import flat_lists
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,10 @@ def read_table(uri: str, names: list[str] | None = None) -> pa.Table:
 
 def ragged(column: pa.ChunkedArray) -> Ragged:
     """A list column as values and offsets; a null list is an empty one."""
-    whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    lengths = pc.fill_null(pc.list_value_length(whole), 0).to_numpy(zero_copy_only=False)
-    offsets = np.zeros(len(whole) + 1, np.int64)
+    values, lengths = flat_lists(column)
+    offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
-    return Ragged(whole.flatten().to_numpy(zero_copy_only=False), offsets)
+    return Ragged(values, offsets)
 
 
 def read_users(uri: str) -> UserShard:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recjobs import columns, manifest
+from recjobs import columns
 from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.settings import Settings
 from tests.planted import Planted, planted_events, planted_extract, planted_settings
@@ -76,19 +77,20 @@ def planted_night(
 
 def planted_candidates(extract: Manifest, folder: Path, *, seed: int, each: int = 30) -> Manifest:
     """A `retrieve/search` artefact: `each` random items per user, the score falling with the rank."""
-    random = np.random.default_rng(seed)
     items = extract.rows["items"]
     each = min(each, items)
     out = Output("retrieve/search", extract.ds, "planted", extract.cutoffs, str(folder / "search"))
     for part in extract.parts("users"):
         users = pq.read_table(part.uri, columns=[columns.USER])[columns.USER].cast(pa.string())
-        order = np.argsort(random.random((len(users), items)), axis=1)[:, :each].astype(np.int32) + 1
-        scores = np.sort(random.random((len(users), each)).astype(np.float32), axis=1)[:, ::-1]
-        write_candidates(out.uri("candidates", Path(part.uri).name), users, order.tolist(), scores.tolist())
+        # Seeded by user, so that a user has the same candidates however users are split into shards.
+        randoms = [np.random.default_rng([seed, zlib.crc32(user.encode())]) for user in users.to_pylist()]
+        order = [random.permutation(items)[:each] + 1 for random in randoms]
+        scores = [np.sort(random.random(each))[::-1] for random in randoms]
+        write_candidates(out.uri("candidates", Path(part.uri).name), users, order, scores)
     return out.manifest(rows={"users": extract.rows["users"]})
 
 
-def write_candidates(uri: str, users: Any, items: list[list[int]], scores: list[list[float]]) -> None:
+def write_candidates(uri: str, users: Any, items: Any, scores: Any) -> None:
     """Candidates of `users`, all from the towers."""
     sources = [[0] * len(row) for row in items]
     Path(uri).parent.mkdir(parents=True, exist_ok=True)
@@ -99,10 +101,3 @@ def write_candidates(uri: str, users: Any, items: list[list[int]], scores: list[
 def group_of(numbers: Any, groups: int) -> Any:
     """The planted group of ids such as `u0012` or `i0003`."""
     return np.array([int(number[1:]) % groups for number in numbers])
-
-
-def later(manifest_made: Manifest, day: date) -> manifest.Cutoffs:
-    """The cutoffs of `manifest_made` moved so that all follow `day`."""
-    return manifest.cutoffs_of(
-        day, train_lag_days=0, history_lag_days=0, label_days=manifest_made.cutoffs.label_days
-    )

@@ -12,7 +12,10 @@ from sklearn.metrics import log_loss, roc_auc_score
 from recjobs.rank.block import FloatArray
 
 BINS = 10
+PRIOR_POSITIVES = 20.0
 _CLIP = 1e-7
+_WIDEST = 30.0
+_HALVINGS = 40
 
 
 @dataclass(frozen=True)
@@ -34,19 +37,52 @@ def identity(tasks: int) -> Platt:
 
 
 def fit_platt(logits: FloatArray, labels: npt.NDArray[np.bool_], weight: FloatArray, min_positives: int) -> Platt:
-    """Platt scaling (Platt 1999) per task; a task with fewer than `min_positives`, or whose slope would not be positive
-    (that would turn the order round), stays as it is."""
+    """Platt scaling (Platt 1999) per task, drawn towards no change as if PRIOR_POSITIVES more outcomes had come out
+    just as predicted.
+
+    A task with fewer than `min_positives`, or whose slope would not be positive (that would turn the order round),
+    stays as it is.
+    """
     fitted = identity(labels.shape[1])
     for task in range(labels.shape[1]):
         known = labels[:, task]
         if min(known.sum(), (~known).sum()) < min_positives:
             continue
-        # Weights of mean 1 keep the default regularisation negligible beside the data.
-        model = LogisticRegression(C=1e6)
-        model.fit(logits[:, [task]].astype(np.float64), known, sample_weight=weight / weight.mean())
-        if model.coef_[0, 0] > 0:
-            fitted.slope[task], fitted.intercept[task] = model.coef_[0, 0], model.intercept_[0]
+        slope, intercept = _fit_task(logits[:, task].astype(np.float64), known, weight / weight.mean())
+        if slope > 0:
+            fitted.slope[task], fitted.intercept[task] = slope, intercept
     return fitted
+
+
+def _fit_task(
+    logit: npt.NDArray[np.float64], label: npt.NDArray[np.bool_], weight: npt.NDArray[np.floating]
+) -> tuple[float, float]:
+    predicted = 1.0 / (1.0 + np.exp(-logit))
+    prior = weight * (PRIOR_POSITIVES / (weight @ predicted))
+    # Every pair counts three times: as it came out, and as the prior's share of 1 and of 0.
+    targets = np.concatenate([label, np.ones_like(label), np.zeros_like(label)])
+    weights = np.concatenate([weight, prior * predicted, prior * (1.0 - predicted)])
+    model = LogisticRegression(C=1e6).fit(np.tile(logit, 3)[:, np.newaxis], targets, sample_weight=weights)
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def recentred(platt: Platt, logits: FloatArray, labels: npt.NDArray[np.bool_], weight: FloatArray) -> Platt:
+    """`platt` with each task's intercept moved so that the mean probability is the observed rate.
+
+    The slope is a trait of how the model is trained and carries over from the trial; the level is known best from
+    all examples. A task without an outcome keeps its intercept.
+    """
+    intercept = platt.intercept.copy()
+    for task in np.flatnonzero(labels.any(axis=0)):
+        scaled = logits[:, task].astype(np.float64) * platt.slope[task]
+        outcomes = weight @ labels[:, task].astype(np.float64)
+        low, high = -_WIDEST, _WIDEST
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            below = weight @ (1.0 / (1.0 + np.exp(-(scaled + middle)))) < outcomes
+            low, high = (middle, high) if below else (low, middle)
+        intercept[task] = (low + high) / 2
+    return Platt(platt.slope, intercept)
 
 
 def cross_fitted(
@@ -83,10 +119,10 @@ def task_metrics(
 def reliability(
     probability: npt.NDArray[np.floating], label: npt.NDArray[np.bool_], weight: FloatArray
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean prediction, observed rate and weight in up to BINS groups of equal positives-to-be, lowest first.
+    """Mean prediction, observed rate and weight in up to BINS groups of equally many predicted outcomes, lowest
+    first.
 
-    Groups hold equal shares of the predicted outcomes rather than of pairs: outcomes are rare, and groups of equal
-    size would all but one be near 0.
+    Not of equally many pairs: outcomes are rare, and all groups but one would be near 0.
     """
     if not len(label):
         return np.zeros(0), np.zeros(0), np.zeros(0)

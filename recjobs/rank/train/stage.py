@@ -22,7 +22,7 @@ from recjobs.rank.block import Block
 from recjobs.rank.features import FeatureSpec, feature_spec
 from recjobs.rank.ranker import About, Ranker, RankerModule, save_ranker
 from recjobs.rank.states import end_of
-from recjobs.rank.train.calibrate import Platt
+from recjobs.rank.train.calibrate import recentred
 from recjobs.rank.train.checks import beats_retrieval
 from recjobs.rank.train.examples import Examples
 from recjobs.rank.train.fit import fit_ranker
@@ -30,6 +30,7 @@ from recjobs.rank.train.judge import NDCG_AT, Verdict
 from recjobs.rank.train.outcomes import NEVER, label_window
 from recjobs.rank.train.pipeline import ExampleSources, all_examples
 from recjobs.rank.train.plots import calibration_plot
+from recjobs.rank.train.predict import logits_of
 from recjobs.rank.train.split import Split, split_examples
 from recjobs.rank.train.trial import Calibrated, calibrate_trial, judge_trial
 from recjobs.settings import Settings
@@ -88,10 +89,12 @@ def train(examples: Examples, items: Block, spec: FeatureSpec, config: Settings)
     else:
         verdict = judge_trial(trial, calibrated.platt, examples, items, split, utility)
     log.info("rank/train: blend weight %.1f, NDCG %s", verdict.weight, verdict.ndcg)
-    model = fit_ranker(examples, items, examples.weight > 0, examples.first < NEVER, settings, config.seed)
+    happened, learnt = examples.first < NEVER, np.flatnonzero(examples.weight > 0)
+    model = fit_ranker(examples, items, examples.weight > 0, happened, settings, config.seed)
+    logits = logits_of(model, examples, items, learnt)
+    platt = recentred(calibrated.platt, logits, happened[learnt], examples.weight[learnt])
     layouts = {"user": examples.users.layout, "item": items.layout, "pair": examples.pairs.layout}
     about = About(config.tasks(), utility, verdict.weight, spec, layouts)
-    platt: Platt = calibrated.platt
     module = RankerModule(model, layouts, platt.slope, platt.intercept)
     return Trained(Ranker(module, about), calibrated, verdict, tuple(notes))
 
