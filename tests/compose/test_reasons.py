@@ -1,0 +1,141 @@
+"""Reasons are recomputed from the data they speak of, by a plain Python program."""
+
+from __future__ import annotations
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recjobs import columns
+from recjobs.columns import ITEM_INDEX, REASON
+from recjobs.compose.audience import ROW
+from recjobs.compose.order import steps_of
+from recjobs.compose.reasons import Neighbours, event_words, neighbours_of, segment_reasons
+from recjobs.compose.steps import ORIGIN, Origin, run_steps
+from recjobs.sources.config import EventType
+from tests.compose.worlds import (
+    DISLIKE,
+    PURCHASE,
+    VIEW,
+    Person,
+    World,
+    candidates_of,
+    config_of,
+    scene_of,
+    worlds,
+)
+
+TYPES = {
+    "view": EventType(task="click"),
+    "purchase": EventType(task="purchase", weight=4),
+    "dislike": EventType(task="dislike", weight=-1),
+}
+WORDS = event_words(TYPES, {"view": VIEW, "purchase": PURCHASE, "dislike": DISLIKE})
+SAID = {VIEW: "because you viewed T{}", PURCHASE: "because you bought T{}"}
+HISTORY, NEAR = 2, 2
+
+
+def near_of(similar: dict[int, list[int]], size: int) -> Neighbours:
+    rows = sorted(similar.items())
+    table = pa.table(
+        {
+            columns.ITEM_INDEX: pa.array([item for item, _ in rows], pa.int32()),
+            columns.SIMILAR_INDEX: pa.array([near for _, near in rows], pa.list_(pa.int32())),
+        }
+    )
+    return neighbours_of(table, size, NEAR)
+
+
+def lists_with_reasons(world: World, similar: dict[int, list[int]]) -> pl.DataFrame:
+    config = config_of(world).model_copy(update={"reason_history": HISTORY})
+    steps = steps_of(config, near_of(similar, world.items), WORDS)
+    return run_steps(steps, candidates_of(world), scene_of(world))[0]
+
+
+def naive_reason(world: World, person: Person, item: int, origin: int, similar: dict[int, list[int]]) -> str:
+    if (item, PURCHASE) in person.events:
+        return "buy again"
+    disliked = {other for other, kind in person.events if kind == DISLIKE}
+    latest: dict[int, int] = {}
+    for other, kind in reversed(person.events):
+        if kind != DISLIKE and other not in disliked:
+            latest.setdefault(other, kind)
+    for other, kind in list(latest.items())[:HISTORY]:
+        if item in similar.get(other, [])[:NEAR]:
+            return SAID[kind].format(other)
+    segment = f"country={person.country}"
+    for name, words in ((segment, f"popular in {person.country}"), ("all", "popular now")):
+        shown = [other for other, _ in world.popular.get(name, []) if other in world.eligible]
+        # A segment without a popular item that may be shown is not in the table, and nobody belongs to it.
+        if (name == "all" or person.country) and item in shown[: world.full]:
+            return words
+    if item in world.new:
+        return "new"
+    return "picked for you" if origin == int(Origin.MODEL) else "available now"
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(), st.data())
+def test_every_reason_is_true(world: World, data: st.DataObject) -> None:
+    some = st.lists(st.integers(1, world.items), unique=True)
+    similar = {
+        item: data.draw(some.map(lambda near, me=item: [one for one in near if one != me]))
+        for item in range(1, world.items + 1)
+    }  # type: ignore[misc]
+    lists = lists_with_reasons(world, similar)
+    for row, item, origin, reason in lists.select(ROW, ITEM_INDEX, ORIGIN, REASON).iter_rows():
+        assert reason == naive_reason(world, world.people[row], item, origin, similar)
+
+
+def test_each_kind_of_reason_in_its_own_words() -> None:
+    person = Person("GB", [(1, VIEW), (2, PURCHASE), (9, VIEW)], [(2, 0.9), (3, 0.8), (4, 0.7), (8, 0.1)])
+    popular = {"country=GB": [(5, 2.0)], "all": [(6, 3.0)]}
+    world = World(9, set(range(1, 10)) - {9}, [person], popular, new={7}, length=8)
+    scene = scene_of(world)
+    steps = steps_of(config_of(world), near_of({1: [3], 2: [4]}, 9), WORDS)
+    lists, _ = run_steps(steps[:1] + steps[2:], candidates_of(world), scene)
+    assert dict(lists.select(ITEM_INDEX, REASON).iter_rows()) == {
+        2: "buy again",
+        3: "because you viewed T1",
+        4: "because you bought T2",
+        5: "popular in GB",
+        6: "popular now",
+        7: "new",
+        8: "picked for you",
+        1: "available now",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "phrase"),
+    [
+        ("cart", "because you added {} to your cart"),
+        ("interaction", "because of {}"),
+        ("order", "because you bought {}"),
+    ],
+)
+def test_phrases_of_event_types(name: str, phrase: str) -> None:
+    task = "purchase" if name == "order" else name
+    words = event_words({name: EventType(task=task)}, {name: 1})
+    assert words.phrases == {1: phrase}
+    assert words.purchases == (frozenset({1}) if name == "order" else frozenset())
+
+
+def test_a_title_with_braces_or_dollars_is_said_as_it_is() -> None:
+    person = Person(None, [(1, VIEW)] * 3, [(2, 0.5)])
+    world = World(2, {1, 2}, [person], length=1)
+    scene = scene_of(world)
+    titles = pl.Series([None, "{} for $1 & <b>", "other"], dtype=pl.String)
+    object.__setattr__(scene.catalogue, "title", titles)
+    lists, _ = run_steps(steps_of(config_of(world), near_of({1: [2]}, 2), WORDS), candidates_of(world), scene)
+    assert lists[REASON].to_list() == ["because you viewed {} for $1 & <b>"]
+
+
+def test_segment_lists_claim_nothing_of_their_reader() -> None:
+    popular = {"country=GB": [(1, 2.0)], "all": [(2, 3.0), (1, 2.0)]}
+    scene = scene_of(World(4, {1, 2, 3, 4}, [Person()], popular, new={3}))
+    items = pl.Series([1, 2, 3, 4], dtype=pl.Int32).to_numpy()
+    said = segment_reasons("country=GB", items, scene.popularity, scene.catalogue.new, 4)
+    assert said == ["popular in GB", "popular now", "new", "available now"]
