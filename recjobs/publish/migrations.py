@@ -134,9 +134,14 @@ def lock_class(schema: str) -> int:
 
 
 def _status(cursor: Cursor, schema: str) -> Status:
-    cursor.execute("select to_regclass(format('%%I.schema_migrations', %s::text)) is not null", (schema,))
+    # Not to_regclass: it may answer from a cache that is older than the lock we have just waited for.
+    cursor.execute(
+        "select from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        "where n.nspname = %s and c.relname = 'schema_migrations'",
+        (schema,),
+    )
     recorded: dict[str, str] = {}
-    if cursor.fetchone() == (True,):
+    if cursor.rowcount:
         cursor.execute(sql.SQL("select name, checksum from {}.schema_migrations").format(sql.Identifier(schema)))
         recorded = dict(cursor.fetchall())
     same = {script.name for script in scripts() if recorded.get(script.name) == script.checksum}
