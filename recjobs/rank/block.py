@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,15 @@ class Layout:
     def sizes(self) -> tuple[int, ...]:
         """Rows of each sparse feature's embedding table, row 0 (unknown) included."""
         return tuple(size for _, size in self.sparse)
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON-serialisable values; `Layout.from_record` reads them back."""
+        return {"dense": list(self.dense), "sparse": [[name, size] for name, size in self.sparse]}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Layout:
+        """The layout that `to_record` wrote."""
+        return cls(tuple(record["dense"]), tuple((name, size) for name, size in record["sparse"]))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -135,6 +135,7 @@ class Dlrm(keras.Model):  # type: ignore[misc]
     def __init__(self, layouts: dict[str, Layout], shape: DlrmShape, prior: Any) -> None:
         """`prior` float32[T]: each task's logit of its base rate, where the heads' biases start."""
         super().__init__()
+        self._config = {"layouts": layouts, "shape": shape, "prior": prior}
         hidden, *rest = (*shape.dense_layers, shape.embedding_size)
         self._hidden, self._size, self._tasks = hidden, shape.embedding_size, shape.tasks
         self.encoders = {name: BlockEncoder(layouts[name], hidden, shape) for name in BLOCKS}
@@ -144,6 +145,21 @@ class Dlrm(keras.Model):  # type: ignore[misc]
         self.interaction = InteractionArch(self._features)
         self.bottom = [keras.layers.Dense(width, activation="relu") for width in shape.over_layers]
         self.heads = keras.layers.Dense(shape.tasks, bias_initializer=keras.initializers.Constant(prior))
+
+    def get_config(self) -> dict[str, Any]:
+        """JSON-serialisable values; `from_config` builds the same untrained model."""
+        layouts: dict[str, Layout] = self._config["layouts"]
+        return {
+            "layouts": {name: layout.to_record() for name, layout in layouts.items()},
+            "shape": asdict(self._config["shape"]),
+            "prior": [float(value) for value in self._config["prior"]],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Dlrm:
+        """The untrained model of `get_config`'s values."""
+        layouts = {name: Layout.from_record(record) for name, record in config["layouts"].items()}
+        return cls(layouts, DlrmShape(**config["shape"]), np.array(config["prior"]))
 
     def encode(self, name: str, dense: tf.Tensor, sparse: tf.Tensor) -> tf.Tensor:
         """The block `name` encoded, a row per row."""

@@ -39,7 +39,7 @@ class About:
             "utility": self.utility,
             "blend_weight": self.blend_weight,
             "spec": self.spec.to_record(),
-            "layouts": {name: [layout.dense, layout.sparse] for name, layout in self.layouts.items()},
+            "layouts": {name: layout.to_record() for name, layout in self.layouts.items()},
         }
         return json.dumps(record, indent=1).encode()
 
@@ -47,16 +47,12 @@ class About:
     def from_json(cls, content: bytes) -> About:
         """What `to_json` wrote."""
         record = json.loads(content)
-        layouts = {
-            name: Layout(tuple(dense), tuple((feature, size) for feature, size in sparse))
-            for name, (dense, sparse) in record["layouts"].items()
-        }
         return cls(
             tasks=tuple(record["tasks"]),
             utility=tuple(record["utility"]),
             blend_weight=record["blend_weight"],
             spec=FeatureSpec.from_record(record["spec"]),
-            layouts=layouts,
+            layouts={name: Layout.from_record(layout) for name, layout in record["layouts"].items()},
         )
 
 

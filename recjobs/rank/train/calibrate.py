@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from recjobs.rank.block import FloatArray
 
 BINS = 10
+OUTCOMES_PER_BIN = 20
 PRIOR_POSITIVES = 20.0
 _CLIP = 1e-7
 _WIDEST = 30.0
@@ -120,7 +121,7 @@ def reliability(
     probability: npt.NDArray[np.floating], label: npt.NDArray[np.bool_], weight: FloatArray
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean prediction, observed rate and weight in up to BINS groups of equally many predicted outcomes, lowest
-    first.
+    first; fewer where a group would hold less than OUTCOMES_PER_BIN outcomes and show chance only.
 
     Not of equally many pairs: outcomes are rare, and all groups but one would be near 0.
     """
@@ -128,10 +129,11 @@ def reliability(
         return np.zeros(0), np.zeros(0), np.zeros(0)
     order = np.argsort(probability, kind="stable")
     expected = np.cumsum(probability[order] * weight[order])
-    group = np.minimum((expected / expected[-1] * BINS).astype(np.int64), BINS - 1)
-    mass: npt.NDArray[np.float64] = np.bincount(group, weight[order], minlength=BINS).astype(np.float64)
-    predicted = np.bincount(group, probability[order] * weight[order], minlength=BINS)
-    observed = np.bincount(group, label[order] * weight[order], minlength=BINS)
+    bins = int(np.clip(label.sum() // OUTCOMES_PER_BIN, 1, BINS))
+    group = np.minimum((expected / expected[-1] * bins).astype(np.int64), bins - 1)
+    mass: npt.NDArray[np.float64] = np.bincount(group, weight[order], minlength=bins).astype(np.float64)
+    predicted = np.bincount(group, probability[order] * weight[order], minlength=bins)
+    observed = np.bincount(group, label[order] * weight[order], minlength=bins)
     some = mass > 0
     return predicted[some] / mass[some], observed[some] / mass[some], mass[some]
 

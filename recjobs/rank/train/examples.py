@@ -136,7 +136,7 @@ def write_examples(examples: Examples, uri: str) -> None:
     arrays = {name: getattr(examples, name) for name in _ARRAYS}
     for name, block in blocks.items():
         arrays |= {f"{name}_dense": block.dense, f"{name}_sparse": block.sparse}
-        arrays[f"{name}_layout"] = np.array(json.dumps([block.layout.dense, block.layout.sparse]))
+        arrays[f"{name}_layout"] = np.array(json.dumps(block.layout.to_record()))
     np.savez(buffer, **arrays)
     storage.write_bytes(uri, buffer.getvalue())
 
@@ -152,6 +152,5 @@ def read_examples(uri: str) -> Examples:
 
 
 def _stored_block(stored: np.lib.npyio.NpzFile, name: str) -> Block:
-    dense, sparse = json.loads(str(stored[f"{name}_layout"]))
-    layout = Layout(tuple(dense), tuple((feature, size) for feature, size in sparse))
+    layout = Layout.from_record(json.loads(str(stored[f"{name}_layout"])))
     return Block(layout, stored[f"{name}_dense"], stored[f"{name}_sparse"])
