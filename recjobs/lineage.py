@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 from recjobs import storage
 from recjobs.errors import RecjobsError
-from recjobs.flow import EARLIER, JUDGED
-from recjobs.plan import Plan, changed_sources, make_plan, plans_of
+from recjobs.flow import EARLIER
+from recjobs.plan import Plan, changed_sources, plans_of
 from recjobs.settings import Settings
 from recjobs.sources.pinning import pin_sources
 
@@ -40,28 +40,23 @@ def status_of(settings: Settings, ds: date) -> DateStatus:
 
 
 def stale_reasons(settings: Settings, plan: Plan) -> list[str]:
-    """Why running `plan`'s date again would give something else; late data first, then ancestors, then settings."""
+    """Why `plan`'s lists are no longer what its date would give: a changed file, or an ancestor made anew.
+
+    Changed settings or code are no such reason: they are somebody's decision, for the next run.
+    """
     try:
-        now = make_plan(settings, plan.config, plan.ds)
-        reasons = changed_sources(plan, pin_sources(settings, plan.ds))
+        reasons = changed_sources(plan, pin_sources(plan.stage_settings(), plan.ds))
     except RecjobsError as error:
         return [str(error)]
-    reasons += _changed_ancestors(plan, now)
-    if not reasons and _decides_lists(now) != _decides_lists(plan):
-        reasons = ["settings or code have changed since"]
-    return reasons
+    return reasons + _remade_ancestors(settings, plan)
 
 
-def _changed_ancestors(plan: Plan, now: Plan) -> list[str]:
-    before, after = (planned.steps["rank/train"].inputs for planned in (plan, now))
-    names = [name for name in before if name.startswith(f"{EARLIER}/")]
-    return [f"{name} would be another one now (was {before[name]})" for name in names if before[name] != after[name]]
-
-
-def _decides_lists(plan: Plan) -> dict[str, str]:
-    """The runs that decide what is published; which older lists are judged beside it does not."""
-    return {
-        name: step.run
-        for name, step in plan.steps.items()
-        if name not in ("evaluate", "publish") and not name.startswith((f"{EARLIER}/", f"{JUDGED}/"))
-    }
+def _remade_ancestors(settings: Settings, plan: Plan) -> list[str]:
+    """The candidates that the ranker learnt from, if a later plan of their date finished with others."""
+    pinned = plan.steps["rank/train"].inputs[f"{EARLIER}/retrieve/search"]
+    earlier = plan.ds - timedelta(days=plan.steps["rank/train"].cutoffs.label_days)
+    for other in reversed(plans_of(settings, earlier)):
+        if storage.exists(other.steps["publish"].manifest_uri):
+            made = other.steps["retrieve/search"].manifest_uri
+            return [] if made == pinned else [f"the candidates of {earlier} were made anew by plan {other.sequence}"]
+    return []

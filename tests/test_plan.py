@@ -168,3 +168,12 @@ def test_a_broken_plan_is_named(tmp_path: Path) -> None:
     storage.write_bytes(uri, b"{}")
     with pytest.raises(CorruptFileError, match=r"plan\.json is no plan"):
         load_plan(uri)
+
+
+def test_candidates_made_anew_make_those_learnt_from_them_stale(config: str) -> None:
+    settings = load_settings(config)
+    finish(plan_of(config, DS - timedelta(days=2)))
+    plan = plan_of(config)
+    finish(plan)
+    finish(plan_of(config, DS - timedelta(days=2), retrieve__train__epochs=1))
+    assert stale_reasons(settings, plan) == ["the candidates of 2026-03-29 were made anew by plan 2"]

@@ -78,12 +78,18 @@ def finished_plan(settings: Settings, ds: date) -> Plan:
 
 
 def side_by_side(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows with a column for each list, a row for each metric and k."""
+    """Header and rows with a column for each list, a row for each metric and k; an interval beside its difference."""
     lists = list(dict.fromkeys(row["list"] for row in rows))
     values = {(row["metric"], row["k"], row["list"]): row["value"] for row in rows}
-    users = {(row["metric"], row["k"]): row["users"] for row in rows}
+    users = {(row["metric"], row["k"]): row["users"] for row in rows if not row["metric"].endswith(("_low", "_high"))}
     cells = [
-        [f"{metric}@{k}", *(values.get((metric, k, name)) for name in lists), count]
+        [f"{metric}@{k}", *(_with_interval(values, metric, k, name) for name in lists), count]
         for (metric, k), count in users.items()
     ]
     return ["", *lists, "users"], cells
+
+
+def _with_interval(values: dict[tuple[str, int, str], float], metric: str, k: int, name: str) -> Any:
+    low, high = (values.get((f"{metric}_{end}", k, name)) for end in ("low", "high"))
+    value = values.get((metric, k, name))
+    return value if low is None or high is None else f"{value:+.4f} ({low:+.4f} to {high:+.4f})"
