@@ -19,7 +19,7 @@ class RetrieveTrainConfig(Section):
     sequence_length: int = Field(20, ge=1, le=500)
     """How many of the last events the history encoder sees."""
     windows_per_user: int = Field(10, ge=1)
-    """Into how many windows of `sequence_length` a long sequence is cut for training; the latest are kept."""
+    """How many times `sequence_length` targets a user has at most in training, the latest ones."""
     blocks: int = Field(2, ge=1, le=12)
     """Layers of the attention encoder."""
     heads: int = Field(2, ge=1)
@@ -31,8 +31,10 @@ class RetrieveTrainConfig(Section):
     user_embedding: bool = True
     """Whether the user tower has an embedding of the user's id beside the history."""
     targets: Literal["next_day", "next_event"] = "next_day"
-    """What a position of a sequence learns to foresee: an event of the user's next active day, drawn anew each
-    time (the next event where no later day is in the window), or always the next event."""
+    """Where an event is foreseen from: the end of the user's last active day before it, as a nightly list is, or
+    the event before it."""
+    crowding: float = Field(0.5, ge=0, le=1)
+    """How much the targets of one day crowd each other out: 0 counts every event alike, 1 every day alike."""
     half_life_days: float | None = Field(None, gt=0)
     """Days before `train_until` after which a target counts half; none counts all alike."""
     similarity: Literal["cosine", "dot"] = "cosine"

@@ -10,20 +10,31 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.targets import BEFORE_ALL
 
 AGE_STARTS = (0, 1, 2, 3, 5, 8, 15, 31, 61, 121, 241)
 """The first day of each bucket of ages; one more bucket is for the empty history's position."""
 AGE_BUCKETS = len(AGE_STARTS) + 1
+BUCKET_OF_DAY = np.append(np.searchsorted(AGE_STARTS, np.arange(AGE_STARTS[-1] + 1), side="right") - 1, AGE_BUCKETS - 1)
+"""The bucket of each age from 0 to the last start, and of the empty history's position: int64."""
 _MASKED = -1e9
 
 
+def clipped_days(event_day: Any, query_day: Any) -> Any:
+    """Ages in days as row numbers of BUCKET_OF_DAY: the last row is the empty history's position.
+
+    An event after the query's day counts as of that day.
+    """
+    age = tf.clip_by_value(tf.cast(query_day - event_day, tf.int32), 0, AGE_STARTS[-1])
+    return tf.where(event_day == BEFORE_ALL, AGE_STARTS[-1] + 1, age)
+
+
 def age_bucket(event_day: Any, query_day: Any) -> Any:
-    """The bucket in [0, AGE_BUCKETS) of an age in days; events after the query's day count as of that day."""
-    age = query_day - event_day
-    bucket = tf.add_n([tf.cast(age >= start, tf.int32) for start in AGE_STARTS[1:]])
-    return tf.where(event_day == BEFORE_ALL, AGE_BUCKETS - 1, bucket)
+    """The bucket in [0, AGE_BUCKETS) of an age in days."""
+    return tf.gather(BUCKET_OF_DAY, clipped_days(event_day, query_day))
 
 
 def encoder_of(kind: str, *, size: int, blocks: int, heads: int, dropout: float, length: int) -> Any:
@@ -43,23 +54,26 @@ class _Bias(tf.Module):  # type: ignore[misc]
         self.by_distance = tf.Variable(tf.zeros([length + 1, heads]), name="distance_bias")
         self.by_age = tf.Variable(tf.zeros([AGE_BUCKETS, heads]), name="age_bias")
 
-    def __call__(self, age: Any, mask: Any) -> Any:
-        """float32[B, H, P, P] from one-hot ages [B, P, P, A] and the causal mask [P, P]."""
+    def __call__(self, days: Any, mask: Any) -> Any:
+        """float32[B, H, P, P] from clipped ages int32[B, P, P] and the causal mask [P, P]."""
         positions = tf.range(tf.shape(mask)[0])
         distance = tf.clip_by_value(positions[:, None] - positions[None, :], 0, tf.shape(self.by_distance)[0] - 1)
-        rows = tf.one_hot(distance, tf.shape(self.by_distance)[0])
-        bias = tf.einsum("pqn,nh->hpq", rows, self.by_distance)[None] + tf.einsum("bpqa,ah->bhpq", age, self.by_age)
-        return bias + (1.0 - mask) * _MASKED
+        by_distance = tf.transpose(tf.gather(self.by_distance, distance), [2, 0, 1])
+        by_day = tf.gather(self.by_age, BUCKET_OF_DAY)
+        by_age = tf.transpose(tf.gather(by_day, days), [0, 3, 1, 2])
+        return by_distance[None] + by_age + (1.0 - mask) * _MASKED
 
 
 def _ages(event_day: Any, query_day: Any) -> Any:
-    """One-hot ages [B, query, event, AGE_BUCKETS]."""
-    return tf.one_hot(age_bucket(event_day[:, None, :], query_day[:, :, None]), AGE_BUCKETS)
+    """Ages int32[B, query, event] as rows of BUCKET_OF_DAY."""
+    return clipped_days(event_day[:, None, :], query_day[:, :, None])
 
 
-def _causal(x: Any) -> Any:
+def _visible(x: Any, length: int) -> Any:
+    """float32[P, P]: 1 where a position sees another: itself, the `length` - 1 before it, and the beginning."""
     positions = tf.range(tf.shape(x)[1])
-    return tf.cast(positions[:, None] >= positions[None, :], tf.float32)
+    distance = positions[:, None] - positions[None, :]
+    return tf.cast((distance >= 0) & ((distance < length) | (positions[None, :] == 0)), tf.float32)
 
 
 class MeanEncoder(tf.Module):  # type: ignore[misc]
@@ -67,11 +81,12 @@ class MeanEncoder(tf.Module):  # type: ignore[misc]
 
     def __init__(self, length: int) -> None:
         super().__init__(name="mean_encoder")
+        self.length = length
         self.bias = _Bias(1, length)
 
     def __call__(self, x: Any, event_day: Any, query_day: Any, training: bool) -> Any:
         del training
-        weights = tf.nn.softmax(self.bias(_ages(event_day, query_day), _causal(x))[:, 0])
+        weights = tf.nn.softmax(self.bias(_ages(event_day, query_day), _visible(x, self.length))[:, 0])
         return tf.einsum("bpq,bqd->bpd", weights, x)
 
 
@@ -96,13 +111,14 @@ class AttentionEncoder(tf.Module):  # type: ignore[misc]
 
     def __init__(self, size: int, *, blocks: int, heads: int, dropout: float, length: int) -> None:
         super().__init__(name="attention_encoder")
+        self.length = length
         self.blocks = [_Block(size, heads, dropout, length) for _ in range(blocks)]
 
     def __call__(self, x: Any, event_day: Any, query_day: Any, training: bool) -> Any:
-        ages = _ages(event_day, query_day)
-        mask = _causal(x)
+        days = _ages(event_day, query_day)
+        mask = _visible(x, self.length)
         for block in self.blocks:
-            x = block(x, ages, mask, training)
+            x = block(x, days, mask, training)
         return x
 
 
@@ -121,8 +137,8 @@ class _Block(tf.Module):  # type: ignore[misc]
         self.output = tf.keras.layers.Dense(size)
         self.dropout = tf.keras.layers.Dropout(dropout)
 
-    def __call__(self, x: Any, ages: Any, mask: Any, training: bool) -> Any:
-        attended = self._attend(self.attention_norm(x), self.bias(ages, mask), training)
+    def __call__(self, x: Any, days: Any, mask: Any, training: bool) -> Any:
+        attended = self._attend(self.attention_norm(x), self.bias(days, mask), training)
         x = x + self.dropout(self.merge(attended), training=training)
         forward = self.output(self.dropout(self.hidden(self.forward_norm(x)), training=training))
         return x + self.dropout(forward, training=training)

@@ -10,15 +10,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from recjobs import columns
 from recjobs.retrieve.framework import tf, tfrs
 from recjobs.retrieve.item_features import ItemFeatures
 from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.train.item_tower import ItemTower
-from recjobs.retrieve.train.sequences import FIRST
-from recjobs.retrieve.train.targets import SECONDS_A_DAY, Decay, Targets, choose_targets, shuffle_ties
+from recjobs.retrieve.train.sequences import FIRST_TARGET
+from recjobs.retrieve.train.targets import SECONDS_A_DAY, TargetRule, Targets, shuffle_ties
 from recjobs.retrieve.train.user_tower import UserTower
 from recjobs.retrieve.user_features import EVENT_FIELDS, EVENT_TYPE, ITEM, SIDE_FIELDS, TIME
 
@@ -30,6 +29,14 @@ class Loss(NamedTuple):
     weight: Any
 
 
+class Pairs(NamedTuple):
+    """The T targets of a batch: the row of `users` each is foreseen from int32[T], its item int32[T], its weight."""
+
+    row: Any
+    item: Any
+    weight: Any
+
+
 class TwoTower(tf.Module):  # type: ignore[misc]
     """Both towers; `loss_of` is their objective on one batch of windows."""
 
@@ -38,78 +45,60 @@ class TwoTower(tf.Module):  # type: ignore[misc]
         items: ItemTower,
         users: UserTower,
         features: ItemFeatures,
-        event_weight: npt.NDArray[np.float32],
+        rule: TargetRule,
         config: RetrieveTrainConfig,
-        decay: Decay | None,
     ) -> None:
         super().__init__(name="two_tower")
         self.items = items
         self.users = users
+        self.rule = rule
         self.config = config
-        self.decay = decay
         self.full_softmax = features.warm < config.full_softmax_below
-        self.event_weight = tf.constant(event_weight)
         self.frequency = tf.constant((features.counts / max(1, features.counts.sum())).astype(np.float32))
         self.task = tfrs.tasks.Retrieval(temperature=config.temperature, remove_accidental_hits=True)
 
     def loss_of(self, batch: dict[str, Any], seed: Any) -> Loss:
-        """The batch's loss; `seed` int32[2] draws the order within baskets and the targets."""
-        seeds = tf.random.experimental.stateless_split(seed, 2)
-        events = shuffle_ties({field: batch[field] for field in EVENT_FIELDS}, seeds[0])
-        targets = choose_targets(
-            events,
-            self.event_weight,
-            first=batch[FIRST],
-            seed=seeds[1],
-            next_day=self.config.targets == "next_day",
-            decay=self.decay,
-        )
-        catalogue = self._catalogue(events[ITEM], targets)
-        users = self._user_vectors(events, targets, catalogue, batch)
-        real = tf.where(targets.weight > 0)
-        return self._softmax(
-            tf.gather_nd(users, real),
-            tf.cast(tf.gather_nd(targets.item, real), tf.int32),
-            tf.gather_nd(targets.weight, real),
-            catalogue,
-        )
+        """The batch's loss; `seed` int32[2] draws the order within baskets."""
+        events = shuffle_ties({field: batch[field] for field in EVENT_FIELDS}, seed)
+        catalogue = self._catalogue(events[ITEM])
+        users = self._user_vectors(events, catalogue, batch)
+        pairs = _pairs(self.rule.targets(events, batch[FIRST_TARGET]), events[ITEM])
+        rows = tf.reshape(users, [-1, self.config.embedding_size])
+        if self.full_softmax:
+            return _full_softmax(rows, pairs, self.items.vector(catalogue.representation[1:]), self.config.temperature)
+        return self._in_batch_softmax(rows, pairs, catalogue)
 
-    def _catalogue(self, items: Any, targets: Targets) -> _Catalogue:
+    def _catalogue(self, items: Any) -> _Catalogue:
         """The items of this step: all with an event, or those of the batch."""
         if self.full_softmax:
             indexes = tf.range(self.items.warm + 1)
-            return _Catalogue(indexes, self.items.representation(indexes, self.config.unknown_id_dropout), True)
-        together = tf.concat([tf.reshape(items, [-1]), tf.reshape(targets.item, [-1])], axis=0)
-        indexes = tf.sort(tf.unique(tf.cast(together, tf.int32)).y)
-        return _Catalogue(indexes, self.items.representation(indexes, self.config.unknown_id_dropout), False)
+        else:
+            indexes = tf.sort(tf.unique(tf.cast(tf.reshape(items, [-1]), tf.int32)).y)
+        representation = self.items.representation(indexes, self.config.unknown_id_dropout)
+        return _Catalogue(indexes, representation, self.full_softmax)
 
-    def _user_vectors(
-        self, events: dict[str, Any], targets: Targets, catalogue: _Catalogue, batch: dict[str, Any]
-    ) -> Any:
+    def _user_vectors(self, events: dict[str, Any], catalogue: _Catalogue, batch: dict[str, Any]) -> Any:
+        """float32[B, E, D]: the user before each event, as of that event's day."""
+        day = events[TIME] // SECONDS_A_DAY
         return self.users(
             catalogue.rows_of(tf.cast(events[ITEM][:, :-1], tf.int32)),
             events[EVENT_TYPE][:, :-1],
-            events[TIME][:, :-1] // SECONDS_A_DAY,
-            targets.day,
+            day[:, :-1],
+            day,
             {name: batch[name] for name in (*SIDE_FIELDS, columns.USER_INDEX)},
             training=True,
         )
 
-    def _softmax(self, users: Any, target: Any, weight: Any, catalogue: _Catalogue) -> Loss:
-        if self.full_softmax:
-            vectors = self.items.vector(catalogue.representation[1:])
-            logits = tf.matmul(users, vectors, transpose_b=True) / self.config.temperature
-            entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(target - 1, logits)
-            return Loss(tf.reduce_sum(entropies * weight), tf.reduce_sum(weight))
+    def _in_batch_softmax(self, users: Any, pairs: Pairs, catalogue: _Catalogue) -> Loss:
         total = self.task(
-            users,
-            self.items.vector(catalogue.rows_of(target)),
-            sample_weight=weight,
-            candidate_sampling_probability=tf.gather(self.frequency, target),
-            candidate_ids=target,
+            tf.gather(users, pairs.row),
+            self.items.vector(catalogue.rows_of(pairs.item)),
+            sample_weight=pairs.weight,
+            candidate_sampling_probability=tf.gather(self.frequency, pairs.item),
+            candidate_ids=pairs.item,
             compute_metrics=False,
         )
-        return Loss(total, tf.reduce_sum(weight))
+        return Loss(total, tf.reduce_sum(pairs.weight))
 
 
 class _Catalogue(NamedTuple):
@@ -125,3 +114,27 @@ class _Catalogue(NamedTuple):
             return tf.gather(self.representation, items)
         flat = tf.searchsorted(self.indexes, tf.reshape(items, [-1]))
         return tf.gather(self.representation, tf.reshape(flat, tf.shape(items)))
+
+
+def _pairs(targets: Targets, items: Any) -> Pairs:
+    """The targets of positive weight, with rows of the users' vectors flattened to [B × E, D]."""
+    shape = tf.shape(items)
+    row = tf.range(shape[0])[:, None] * shape[1] + targets.position
+    real = tf.where(targets.weight > 0)
+    return Pairs(
+        tf.gather_nd(row, real), tf.cast(tf.gather_nd(items, real), tf.int32), tf.gather_nd(targets.weight, real)
+    )
+
+
+def _full_softmax(users: Any, pairs: Pairs, items: Any, temperature: float) -> Loss:
+    """Cross-entropy over all items (rows of `items` are items 1…): each row of `users` is scored once for its targets.
+
+    Σ w (log Σ exp(u·v / t) - u·v⁺ / t), the first term weighted by the sum of the row's targets.
+    """
+    rows, place = tf.unique(pairs.row)
+    vectors = tf.gather(users, rows)
+    row_weight = tf.math.unsorted_segment_sum(pairs.weight, place, tf.size(rows))
+    normaliser = tf.reduce_logsumexp(tf.matmul(vectors / temperature, items, transpose_b=True), axis=1)
+    hits = tf.reduce_sum(tf.gather(vectors, place) * tf.gather(items, pairs.item - 1), axis=1) / temperature
+    total = tf.reduce_sum(row_weight * normaliser) - tf.reduce_sum(pairs.weight * hits)
+    return Loss(total, tf.reduce_sum(pairs.weight))

@@ -1,8 +1,9 @@
 """Training sequences from TFRecord to batches of windows, without padding to the longest.
 
-A sequence of n events is cut, from its end, into windows of at most `length` targets. A window also
-holds the event before its first target, so that every event but the first is a target with something
-before it; the first event of all is a target of the empty history.
+With L = `sequence_length`, a sequence is cut from its end into windows of 2 L events: the last L are
+targets, the L before them are the history that the first of these is foreseen from. A window that
+reaches the sequence's beginning has all its events as targets, the first one foreseen from the
+empty history.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from recjobs import columns
 from recjobs.errors import CorruptFileError, ModelError
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.config import RetrieveTrainConfig
-from recjobs.retrieve.user_features import EVENT_FIELDS, SIDE_FIELDS
+from recjobs.retrieve.user_features import EVENT_FIELDS, ITEM, SIDE_FIELDS
 
 log = logging.getLogger(__name__)
 
-FIRST = "first"
-"""1 where a window starts with the user's first event, so that its empty history is real."""
+FIRST_TARGET = "first_target"
+"""The first event of a window that is a target; 0 only where the window starts with the user's first event."""
 _PARSE_BATCH = 512
 _SHUFFLE_BUFFER = 50_000
 _MIN_WIDTH = 4
@@ -49,8 +50,8 @@ class Buckets:
 
 
 def buckets_of(config: RetrieveTrainConfig) -> Buckets:
-    """Doubling widths up to `sequence_length` + 1 events; batches bounded by `positions_per_step`."""
-    longest = config.sequence_length + 1
+    """Growing widths up to 2 L events; batches bounded by `positions_per_step`."""
+    longest = 2 * config.sequence_length
     widths = []
     width = _MIN_WIDTH
     while width < longest:
@@ -67,22 +68,25 @@ def sequence_files(folder: Path) -> list[str]:
 
 
 def windows(files: Sequence[str], config: RetrieveTrainConfig) -> Any:
-    """A dataset of windows in the files' order: int64 vectors by event field, side features, `first`."""
+    """A dataset of windows in the files' order: int64 vectors by event field, side features, `first_target`."""
     records = tf.data.TFRecordDataset(list(files)).batch(_PARSE_BATCH)
-    parsed = records.map(_parse, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-    return parsed.flat_map(lambda row: _cut(row, config.sequence_length, config.windows_per_user))
+    cut = records.map(
+        lambda batch: _cut(_parse(batch), config.sequence_length, config.windows_per_user),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    # A row of a ragged tensor is a tensor, but tf.data knows that only after a map.
+    return cut.unbatch().map(lambda row: {field: tf.identity(values) for field, values in row.items()})
 
 
 def window_widths(files: Sequence[str], config: RetrieveTrainConfig) -> npt.NDArray[np.int64]:
-    """How many windows have n events, for n in 0…`sequence_length` + 1.
+    """How many windows have n events, for n in 0…2 L.
 
     Raises:
         ModelError: there is nothing to learn from.
         CorruptFileError: a record is no sequence.
     """
-    start = np.zeros(config.sequence_length + 2, np.int64)
+    counts = np.zeros(2 * config.sequence_length + 1, np.int64)
     lengths = tf.data.TFRecordDataset(list(files)).batch(_PARSE_BATCH).map(lambda batch: _lengths(_parse(batch)))
-    counts = start
     try:
         for batch in lengths.as_numpy_iterator():
             counts = counts + _count_windows(batch, config)
@@ -103,7 +107,7 @@ def batches(files: Sequence[str], config: RetrieveTrainConfig, buckets: Buckets,
     """
     shuffled = windows(files, config).shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
     grouped = shuffled.bucket_by_sequence_length(
-        lambda row: tf.size(row["item"]),
+        lambda row: tf.size(row[ITEM]),
         bucket_boundaries=[width + 1 for width in buckets.widths[:-1]],
         bucket_batch_sizes=list(buckets.batch_sizes),
     )
@@ -111,39 +115,46 @@ def batches(files: Sequence[str], config: RetrieveTrainConfig, buckets: Buckets,
 
 
 def _parse(records: Any) -> dict[str, Any]:
-    features: dict[str, Any] = {field: tf.io.RaggedFeature(tf.int64) for field in EVENT_FIELDS}
+    features: dict[str, Any] = {
+        field: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64) for field in EVENT_FIELDS
+    }
     features |= {field: tf.io.FixedLenFeature([], tf.string, default_value="") for field in SIDE_FIELDS}
     features[columns.USER_INDEX] = tf.io.FixedLenFeature([], tf.int64)
     return dict(tf.io.parse_example(records, features))
 
 
 def _lengths(parsed: dict[str, Any]) -> Any:
-    return parsed["item"].row_lengths()
+    return parsed[ITEM].row_lengths()
 
 
 def _count_windows(lengths: npt.NDArray[np.int64], config: RetrieveTrainConfig) -> npt.NDArray[np.int64]:
     """The widths of the windows of sequences of the given lengths, as counts by width."""
-    counts = np.zeros(config.sequence_length + 2, np.int64)
+    length = config.sequence_length
+    counts = np.zeros(2 * length + 1, np.int64)
     for back in range(config.windows_per_user):
-        stop = lengths - back * config.sequence_length
-        width = np.minimum(stop, config.sequence_length + 1)
-        counts += np.bincount(width[_worth(width, back)], minlength=len(counts))
+        width = np.minimum(lengths - back * length, 2 * length)
+        counts += np.bincount(width[_is_window(lengths, back, length)], minlength=len(counts))
     return counts
 
 
-def _worth(width: Any, back: Any) -> Any:
-    """Whether a window has a target: two events, or the user's only one."""
-    return (width >= 2) | ((back == 0) & (width >= 1))
+def _is_window(n: Any, back: Any, length: int) -> Any:
+    """Whether a sequence of `n` events has a window `back` steps from its end: the ones after it left some over."""
+    return (n > (back + 1) * length) | ((back == 0) & (n > 0))
 
 
-def _cut(row: dict[str, Any], length: int, limit: int) -> Any:
-    """The windows of one sequence, the latest first."""
-    n = tf.size(row["item"], out_type=tf.int64)
-    starts = tf.data.Dataset.range(limit).filter(lambda back: _worth(tf.minimum(n - back * length, length + 1), back))
-    return starts.map(lambda back: _window(row, n - back * length, length))
-
-
-def _window(row: dict[str, Any], stop: Any, length: int) -> dict[str, Any]:
-    start = tf.maximum(stop - length - 1, 0)
-    window = {field: values[start:stop] if field in EVENT_FIELDS else values for field, values in row.items()}
-    return window | {FIRST: tf.cast(start == 0, tf.float32)}
+def _cut(rows: dict[str, Any], length: int, limit: int) -> dict[str, Any]:
+    """The windows of a batch of sequences, those of one sequence together, the latest first."""
+    n = rows[ITEM].row_lengths()
+    back = tf.range(limit, dtype=tf.int64)
+    row, step = tf.unstack(tf.where(_is_window(n[:, None], back[None, :], length)), axis=1)
+    stop = tf.gather(n, row) - step * length
+    start = tf.maximum(stop - 2 * length, 0)
+    offset = tf.gather(rows[ITEM].row_starts(), row)
+    taken = tf.ragged.range(offset + start, offset + stop)
+    windows = {
+        field: taken.with_values(tf.gather(values.values, taken.values))
+        if field in EVENT_FIELDS
+        else tf.gather(values, row)
+        for field, values in rows.items()
+    }
+    return windows | {FIRST_TARGET: tf.where(start > 0, tf.constant(length, tf.int64), tf.constant(0, tf.int64))}

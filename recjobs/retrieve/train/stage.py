@@ -23,7 +23,7 @@ from recjobs.retrieve.train.fit import Curves, fit, optimizer_of
 from recjobs.retrieve.train.item_tower import ItemTower
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.sequences import batches, buckets_of, sequence_files, window_widths
-from recjobs.retrieve.train.targets import Decay
+from recjobs.retrieve.train.targets import TargetRule
 from recjobs.retrieve.train.user_tower import UserTower
 from recjobs.settings import Settings
 
@@ -85,9 +85,18 @@ def _model(features: ItemFeatures, extract: Manifest, config: Settings, train_un
         cosine=settings.similarity == "cosine",
     )
     users = UserTower(settings, users=_known_users(extract), event_types=len(config.events.types))
-    half_life = settings.half_life_days
-    decay = Decay(half_life, (train_until - date(1970, 1, 1)).days) if half_life else None
-    return TwoTower(items, users, features, event_weights(config), settings, decay)
+    return TwoTower(items, users, features, _target_rule(config, train_until), settings)
+
+
+def _target_rule(config: Settings, train_until: date) -> TargetRule:
+    settings = config.retrieve.train
+    return TargetRule(
+        event_weight=tf.constant(event_weights(config)),
+        next_day=settings.targets == "next_day",
+        crowding=settings.crowding,
+        half_life_days=settings.half_life_days,
+        last_day=(train_until - date(1970, 1, 1)).days,
+    )
 
 
 def event_weights(config: Settings) -> npt.NDArray[np.float32]:
