@@ -93,7 +93,7 @@ def test_a_later_run_takes_the_candidates_of_the_night_they_were_made(config: st
     earlier = plan_of(config, DS - timedelta(days=2))
     finish(earlier)
     plan = plan_of(config)
-    assert list(plan.steps)[0] == "extract"
+    assert next(iter(plan.steps)) == "extract"
     assert plan.steps["rank/train"].inputs["earlier/retrieve/search"] == earlier.steps["retrieve/search"].manifest_uri
     assert plan.steps["evaluate"].inputs["judged/compose"] == earlier.steps["compose"].manifest_uri
 
