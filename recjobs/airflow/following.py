@@ -54,9 +54,11 @@ class Follower:
     def _print(self, record: dict[str, Any]) -> None:
         event = record.get("event", "")
         if record.get("level") in ("error", "critical"):
-            self._console.print(f"  {event}{_reasons(record)}", style="red", markup=False, highlight=False)
+            self._console.print(
+                f"  {event}{_reasons(record)}", style="red", markup=False, highlight=False, soft_wrap=True
+            )
         elif _OURS.match(record.get("logger", "")):
-            self._console.print(f"  {event}", style="dim", markup=False, highlight=False)
+            self._console.print(f"  {event}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _record(line: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from recjobs.errors import DatabaseUnavailableError, MissingInputError, SettingsError
+from recjobs.errors import MissingInputError, SettingsError
 from recjobs.settings import Settings, load_settings, resolve
 from recjobs.sources.pinning import event_days
 
@@ -36,6 +36,7 @@ def play_until(ds: date, config: str) -> list[date]:
     Raises:
         SettingsError: `config` is not a generated marketplace's.
         MissingInputError: the marketplace was never generated.
+        DatabaseUnavailableError: the lists can't be read now.
     """
     from recjobs.sources.traffic import play_day
 
@@ -47,7 +48,6 @@ def play_until(ds: date, config: str) -> list[date]:
         logger.info("the events of %s are there already; newest is %s", ds, newest)
     for day in days:
         play_day(settings, day, _live_lists(settings))
-        logger.info("played %s", day)
     return days
 
 
@@ -75,9 +75,11 @@ def _generate(settings: Settings, until: date) -> list[date]:
 
 
 def _live_lists(settings: Settings) -> Iterator[tuple[str, list[str]]]:
+    """Every user's list that is live; none before the first was published."""
+    from recjobs.publish.connection import connected
+    from recjobs.publish.migrations import migrate
     from recjobs.publish.reading import iter_live_lists
 
-    try:
-        yield from iter_live_lists(settings, "home")
-    except DatabaseUnavailableError as error:
-        logger.warning("no lists to look at: %s", error)
+    with connected(settings.database, purpose="recjobs traffic") as connection:
+        migrate(connection, settings.database)
+    yield from iter_live_lists(settings)

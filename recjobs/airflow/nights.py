@@ -6,6 +6,7 @@ states and XComs are in Airflow's database afterwards, as after any other run.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,6 +20,8 @@ from recjobs.airflow.home import AirflowHome, airflow_home
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from airflow.sdk import DAG
+
+logger = logging.getLogger("recjobs.airflow.nights")  # this module runs as __main__
 
 DAG_ID = "nightly_recommendations"
 SUCCESS = "success"
@@ -66,6 +69,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run_night(dag: DAG, ds: date, config: str) -> Night:
     """Runs `dag` for `ds` until it has succeeded or failed."""
+    logger.info("the night of %s", ds)
     run: DagRun = dag.test(logical_date=logical_date(ds), run_conf={"config": config})
     return _night(run, ds)
 

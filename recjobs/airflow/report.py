@@ -24,6 +24,8 @@ from recjobs.titles import ItemFacts, items_of
 
 SURFACE = "home"
 SHOWN = 6
+DIFFERENCE = " - "
+"""In the name of a list, as `evaluate` writes it: the difference of two."""
 
 
 @dataclass(frozen=True)
@@ -47,36 +49,38 @@ def print_failure(home: AirflowHome, nights: Sequence[Night]) -> None:
 
 
 def print_report(settings: Settings, nights: Sequence[Night], seconds: float) -> None:
-    """Where the lists are, three users' lists, the metrics beside popularity, how long it took."""
+    """Three users' lists, the metrics beside popularity, how long it took, where the lists are."""
     plan = plans_of(settings, nights[-1].ds)[-1]
-    print_lists(settings, plan)
+    shown = examples(_manifest(plan, "extract"))
+    print_lists(settings, plan, shown)
     print_metrics(plan)
     print_times(nights, seconds)
-    print_place(settings)
+    print_place(settings, shown[0].user)
 
 
-def print_place(settings: Settings) -> None:
+def print_place(settings: Settings, user: str) -> None:
     """How to get at the lists from here."""
     live = reading.live(settings)
-    output.print(f"\nLists live in Postgres: generation {live.ds}/{live.seq}" if live else "\nNothing is live.")
-    example = f"select * from {settings.database.schema_name}.get_list('USER', '{SURFACE}', 20)"
-    for line in (
-        f"  psql '{database_url(settings.database)}' -c \"{example}\"",
-        "  .venv/bin/recjobs db psql          the same, with the psql that came along",
-        "  .venv/bin/recjobs show USER        a user's list with titles and reasons",
-        "  make up                            Airflow's UI with these runs; make down stops it and Postgres",
-    ):
+    call = f"select * from {settings.database.schema_name}.get_list('{user}', '{SURFACE}', 20)"
+    lines = (
+        f"The lists are in Postgres, generation {live.ds}/{live.seq}:" if live else "No lists are live.",
+        f"  psql '{database_url(settings.database)}' -c \"{call}\"",
+        f"  .venv/bin/recjobs show {user:<12} the list of a user, with titles",
+        "  .venv/bin/recjobs db psql           SQL, without a psql on this machine",
+        "  make up                             Airflow's UI with these runs; make down stops it and Postgres",
+    )
+    output.print()
+    for line in lines:
         output.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_lists(settings: Settings, plan: Plan) -> None:
-    """The lists of a busy user, an occasional one and a new one, as the app gets them."""
-    extract = _manifest(plan, "extract")
-    facts = items_of(extract)
-    for example in examples(extract):
+def print_lists(settings: Settings, plan: Plan, shown: Sequence[Example]) -> None:
+    """Their lists as the app gets them."""
+    facts = items_of(_manifest(plan, "extract"))
+    for example in shown:
         rows = reading.show(settings, example.user, SURFACE, SHOWN)
-        print_table(
-            f"\n{example.user}: {example.kind}, {example.n_events} events",
+        _table(
+            f"{example.user}: {example.kind}, {example.n_events} events",
             ["", "item", "title", "why"],
             [[row.position, row.item_id, facts.get(row.item_id, ItemFacts()).title, row.reason] for row in rows],
         )
@@ -96,24 +100,23 @@ def print_metrics(plan: Plan) -> None:
     rows = json.loads(storage.read_bytes(evaluate.uri("metrics.json")))
     mine = [row for row in rows if row["surface"] == SURFACE]
     if not mine:
-        output.print(f"\nNo earlier lists to judge on {plan.ds} yet.")
+        output.print(f"\nThere are no earlier lists to judge on the events of {plan.ds} yet.")
         return
-    lists = list(dict.fromkeys(row["list"] for row in mine))
-    first = mine[0]
-    print_table(
-        f"\nLists of {first['judged']}, judged on the events until {first['until']}",
-        ["metric", *lists],
-        metric_rows(mine, lists),
+    compared = [kind for kind in dict.fromkeys(row["list"] for row in mine) if DIFFERENCE not in kind]
+    _table(
+        f"Lists of {mine[0]['judged']}, judged on what {mine[0]['users']:,} users did until {mine[0]['until']}",
+        ["metric", *compared],
+        metric_rows(mine, compared),
     )
 
 
-def metric_rows(rows: Sequence[dict[str, Any]], lists: Sequence[str]) -> list[list[Any]]:
-    """A row for each metric at each length, a column for each kind of list."""
+def metric_rows(rows: Sequence[dict[str, Any]], compared: Sequence[str]) -> list[list[Any]]:
+    """A row for each metric and length, a column for each kind of list; bounds and differences are left out."""
     values: dict[str, dict[str, float]] = {}
     for row in rows:
-        name = row["metric"] if row["k"] is None else f"{row['metric']}@{row['k']}"
-        values.setdefault(name, {})[row["list"]] = row["value"]
-    return [[name, *(by_list.get(kind) for kind in lists)] for name, by_list in values.items()]
+        if row["list"] in compared:
+            values.setdefault(f"{row['metric']}@{row['k']}", {})[row["list"]] = row["value"]
+    return [[name, *(by_list.get(kind) for kind in compared)] for name, by_list in values.items()]
 
 
 def print_times(nights: Sequence[Night], seconds: float) -> None:
@@ -122,12 +125,17 @@ def print_times(nights: Sequence[Night], seconds: float) -> None:
     taken = [{task.name: _seconds(task.seconds, task.state) for task in night.tasks} for night in nights]
     rows = [[name, *(tasks.get(name) for tasks in taken)] for name in names]
     rows.append(["the whole run", *(f"{night.seconds:.1f} s" for night in nights)])
-    print_table("\nHow long it took", ["task", *(str(night.ds) for night in nights)], rows)
+    _table("How long it took", ["task", *(str(night.ds) for night in nights)], rows)
     output.print(f"All in all {seconds:.0f} s.")
 
 
 def _seconds(seconds: float, state: str) -> str:
     return "not needed" if state == "skipped" else f"{seconds:.1f} s"
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    output.print()
+    print_table(title, header, rows)
 
 
 def _manifest(plan: Plan, step: str) -> Manifest:
