@@ -64,7 +64,7 @@ def score_parts(scorer: Scorer, search: Manifest, folder: Path) -> int:
     for part in search.parts("candidates"):
         users = read_users(scorer.extract.uri("users", Path(part.uri).name))
         table = scorer.score(users, read_candidates(part.uri, users))
-        pq.write_table(table, folder / Path(part.uri).name, compression="zstd")
+        pq.write_table(table, folder / Path(part.uri).name, compression="zstd", use_dictionary=[columns.USER])
         pairs += len(table[columns.SCORE].combine_chunks().flatten())
     return pairs
 

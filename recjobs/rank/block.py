@@ -63,7 +63,7 @@ def make_block(
     wide = np.empty((rows, len(dense)), np.float32)
     for column, values in enumerate(dense.values()):
         wide[:, column] = values
-    np.nan_to_num(wide, copy=False, nan=0.0, posinf=DENSE_LIMIT, neginf=-DENSE_LIMIT)
+    np.copyto(wide, 0.0, where=np.isnan(wide))
     np.clip(wide, -DENSE_LIMIT, DENSE_LIMIT, out=wide)
     indices = np.empty((rows, len(sparse)), np.int32)
     for column, (values, _) in enumerate(sparse.values()):

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recjobs.rank.encodings import COUNT_BUCKETS, count_bucket, days_before, freshness, hashed, local_codes
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.text(max_size=5), max_size=20))
 def test_a_hash_depends_on_the_text_alone(values: list[str | None]) -> None:
     together = hashed(pl.Series(values, dtype=pl.String), 50)

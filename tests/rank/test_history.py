@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recjobs.rank.history import affinity, last_items, pair_history
@@ -42,6 +42,7 @@ def everything(users: int) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(users), ITEMS), np.tile(np.arange(ITEMS), users)
 
 
+@settings(deadline=None)
 @given(USERS)
 def test_pair_features_are_those_of_a_plain_search(rows: Rows) -> None:
     user, item = everything(len(rows))
@@ -54,6 +55,7 @@ def test_pair_features_are_those_of_a_plain_search(rows: Rows) -> None:
             np.testing.assert_allclose(found[f"pair_{kind}_fresh_1d"][position], fresh, rtol=1e-6)
 
 
+@settings(deadline=None)
 @given(USERS)
 def test_affinity_is_the_share_of_a_users_events(rows: Rows) -> None:
     category = np.array([0, 0, 1, 1, 2, 2])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recjobs.rank.standardise import standardised
@@ -9,6 +9,7 @@ from recjobs.rank.standardise import standardised
 LISTS = st.lists(st.lists(st.integers(-1000, 1000), max_size=6), max_size=6)
 
 
+@settings(deadline=None)
 @given(LISTS)
 def test_every_user_has_mean_0_and_deviation_1_or_all_0(lists: list[list[int]]) -> None:
     lengths = np.array([len(row) for row in lists], np.int64)

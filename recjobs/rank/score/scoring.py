@@ -41,8 +41,7 @@ class Scorer:
         about = self.ranker.about
         lengths = candidates.items.lengths
         final = blended(pairs.standard_score, utility_of(probabilities, about.utility), lengths, about.blend_weight)
-        # Pairs stand in retrieval order, and a stable sort keeps it among equals.
-        order = np.lexsort((-final, pairs.user))
+        order = best_first(final, lengths)
         return _table(users, candidates, pairs, final, probabilities, order, about.tasks)
 
     def _probabilities(self, users: UserShard, pairs: Pairs) -> FloatArray:
@@ -50,6 +49,20 @@ class Scorer:
         encoded = self.ranker.encode("user", user_block(users, spec, until))
         block = PairFeatures(users, self.items, spec, until).block(pairs)
         return self.ranker.probabilities(encoded, self.encoded_items, pairs.user, pairs.item, block, self.batch_size)
+
+
+def best_first(scores: FloatArray, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The order that sorts each user's consecutive scores downwards, int64[pairs]; equal scores keep their order.
+
+    One stable sort per row of a [users, longest list] table: several times faster than sorting all pairs at once.
+    """
+    longest = int(lengths.max(initial=0))
+    filled = np.arange(longest) < lengths[:, np.newaxis]
+    table = np.full(filled.shape, np.inf, np.float32)
+    table[filled] = -scores
+    # Empty places are last: infinite, and behind any equal score.
+    place = np.argsort(table, axis=1, kind="stable")[filled]
+    return np.repeat(np.cumsum(lengths) - lengths, lengths) + place
 
 
 def make_scorer(ranker: Ranker, extract: Manifest, batch_size: int) -> Scorer:

@@ -44,7 +44,7 @@ class ScoreShard(beam.DoFn):  # type: ignore[misc]
         table = self._scorer.score(users, candidates)
         uri = storage.join(self._folder, part)
         with storage.writing(uri) as stream:
-            pq.write_table(table, stream, compression="zstd")
+            pq.write_table(table, stream, compression="zstd", use_dictionary=[columns.USER])
         pairs = len(table[columns.SCORE].combine_chunks().flatten())
         self._count(len(users), pairs, len(candidates.items.values), int((candidates.items.lengths == 0).sum()))
         seconds = perf_counter() - started

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
@@ -12,6 +12,7 @@ from recjobs.rank.train.judge import choose_blend, ndcg_by_user
 GAINS = st.lists(st.lists(st.sampled_from([0.0, 0.0, 1.0, 4.0]), min_size=2, max_size=30), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(GAINS, st.integers(0, 1000))
 def test_ndcg_is_scikit_learns(lists: list[list[float]], seed: int) -> None:
     lengths = np.array([len(row) for row in lists])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recjobs.rank.train.sampling import Sample, sample_pairs
@@ -16,6 +16,7 @@ def sample(lists: list[list[bool]], seed: int, **limits: int) -> tuple[np.ndarra
     return user, positive, sample_pairs(user, positive, len(lists), random=np.random.default_rng(seed), **options)
 
 
+@settings(deadline=None)
 @given(PAIRS, st.integers(0, 5))
 def test_all_outcomes_are_taken_and_weights_stand_for_all_negatives(lists: list[list[bool]], seed: int) -> None:
     user, positive, taken = sample(lists, seed)
@@ -29,6 +30,7 @@ def test_all_outcomes_are_taken_and_weights_stand_for_all_negatives(lists: list[
             np.testing.assert_allclose(taken.weight[mine].sum(), values.count(False), rtol=1e-5)
 
 
+@settings(deadline=None)
 @given(PAIRS, st.integers(0, 5))
 def test_users_without_an_outcome_are_as_many_and_stand_for_all_of_them(lists: list[list[bool]], seed: int) -> None:
     user, _, taken = sample(lists, seed)
