@@ -25,6 +25,7 @@ ITEM, TYPE, TIME = "item", "type", "time"
 TEXTS = (c.COUNTRY, c.REGION, c.LANGUAGE, c.AGE_BAND)
 
 _MASK_DELTA = 0xA282EAD8
+_BYTES_LIST, _INT64_LIST = 0x0A, 0x1A
 _WRITE_BYTES = 1 << 22
 Integers = npt.NDArray[np.integer]
 
@@ -77,32 +78,42 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _map_entry(key: bytes, feature: bytes) -> bytes:
-    """One entry of `Features.feature`: key = 1, value = 2."""
-    return _tagged(0x0A, key + _tagged(0x12, feature))
+def _entry(name: str, list_tag: int, content: bytes) -> bytes:
+    """One entry of `Features.feature` (key = 1, value = 2): a Feature whose list has `content` as its field 1."""
+    feature = _tagged(list_tag, _tagged(0x0A, content))
+    return _tagged(0x0A, _tagged(0x0A, name.encode()) + _tagged(0x12, feature))
+
+
+class _Entries(dict[int, bytes]):
+    """What stands before the content of an entry. It depends on the content's length alone."""
+
+    def __init__(self, name: str, list_tag: int) -> None:
+        super().__init__()
+        self._name = name
+        self._list_tag = list_tag
+
+    def __missing__(self, length: int) -> bytes:
+        entry = _entry(self._name, self._list_tag, bytes(length))
+        self[length] = prefix = entry[: len(entry) - length]
+        return prefix
 
 
 def _text_features(name: str, values: pl.Series) -> Iterator[bytes]:
-    """A `bytes_list` of one value per row; a null is an empty one. Equal values are encoded once."""
-    key = _tagged(0x0A, name.encode())
-    encoded: dict[str | None, bytes] = {}
-    for value in values:
-        entry = encoded.get(value)
-        if entry is None:
-            entry = _map_entry(key, _tagged(0x0A, _tagged(0x0A, (value or "").encode())))
-            if name != c.USER:
-                encoded[value] = entry
-        yield entry
+    """A `bytes_list` of one value per row; a null is an empty one."""
+    before = _Entries(name, _BYTES_LIST)
+    for value in values.fill_null(""):
+        content = value.encode()
+        yield before[len(content)] + content
 
 
 def _number_features(name: str, values: Integers, lengths: Integers) -> Iterator[bytes]:
     """An `int64_list` of the next `lengths[row]` values per row."""
-    key = _tagged(0x0A, name.encode())
+    before = _Entries(name, _INT64_LIST)
     content, ends = varints(values)
     bounds = np.r_[0, ends][np.r_[0, np.cumsum(lengths)]].tolist()
     view = content.tobytes()
     for low, high in pairwise(bounds):
-        yield _map_entry(key, _tagged(0x1A, _tagged(0x0A, view[low:high])))
+        yield before[high - low] + view[low:high]
 
 
 def varints(values: Integers | Sequence[int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
