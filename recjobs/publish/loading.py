@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import IO
 
 import pgpq
 import psycopg2
@@ -144,6 +145,8 @@ class ByteStream:
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
         self._piece = memoryview(b"")
+        self.failure: Exception | None = None
+        """What went wrong while reading; psycopg2 tells only that something did."""
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes; none when all is read."""
@@ -152,6 +155,9 @@ class ByteStream:
                 self._piece = memoryview(next(self._pieces))
             except StopIteration:
                 return b""
+            except Exception as error:
+                self.failure = error
+                raise
         if size < 0:
             size = len(self._piece)
         taken, self._piece = self._piece[:size], self._piece[size:]
@@ -209,18 +215,32 @@ def _copy(cursor: Cursor, schema: str, generation: Generation, part: Part) -> in
         partition(schema, part.table.name, generation.generation),
         sql.SQL(", ").join(sql.Identifier(name) for name in part.table.schema.names),
     )
-    with storage.reading(part.uri) as stream:
+    with storage.reading(part.uri) as file:
+        pieces = ByteStream(encode(part.table, part.surface, _batches(part, file)))
         try:
-            batches = pq.ParquetFile(stream).iter_batches(_BATCH_ROWS, columns=list(part.table.parquet))
-            cursor.copy_expert(statement, ByteStream(encode(part.table, part.surface, batches)), size=_COPY_BYTES)
-        except pa.ArrowException as error:
-            raise CorruptFileError(
-                f"{part.uri}: can't be read as lists ({error}). Delete the run of compose and run it again.",
-                uri=part.uri,
-            ) from error
-        except (errors.DataError, PublishError) as error:
-            raise PublishError(f"{part.uri}: {str(error).strip()}", uri=part.uri) from error
+            cursor.copy_expert(statement, pieces, size=_COPY_BYTES)
+        except (psycopg2.Error, pa.ArrowException) as error:
+            raise _file_error(part, pieces.failure or error) from error
     return cursor.rowcount
+
+
+def _batches(part: Part, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
+    parquet = pq.ParquetFile(file)
+    missing = set(part.table.parquet) - set(parquet.schema_arrow.names)
+    if missing:
+        raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")
+    yield from parquet.iter_batches(_BATCH_ROWS, columns=list(part.table.parquet))
+
+
+def _file_error(part: Part, error: Exception) -> Exception:
+    """The error with the file's name, where the file is to blame; else as it is."""
+    if isinstance(error, pa.ArrowException):
+        return CorruptFileError(
+            f"{part.uri}: can't be read as lists ({error}). Delete the run of compose and run it again.", uri=part.uri
+        )
+    if isinstance(error, errors.DataError | PublishError):
+        return PublishError(f"{part.uri}: {str(error).strip()}", uri=part.uri)
+    return error
 
 
 def _as_sent(table: Table, surface: str | None, batch: pa.RecordBatch) -> pa.RecordBatch:

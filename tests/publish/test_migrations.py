@@ -1,0 +1,94 @@
+"""Migrations: once, in order, under a lock, and refused when history was rewritten."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from recjobs.errors import PublishError
+from recjobs.publish import migrations
+from recjobs.publish.config import DatabaseConfig
+from recjobs.publish.connection import connected
+from recjobs.publish.migrations import Script, Status, migrate, scripts, status
+from tests.publish.composed import night
+
+
+def run(database: DatabaseConfig) -> Status:
+    with connected(database) as connection:
+        return migrate(connection, database)
+
+
+def test_files_are_applied_in_order_once(database: DatabaseConfig) -> None:
+    names = [script.name for script in scripts()]
+    assert names[:2] == ["migrations/0001_generations", "migrations/0002_lists"]
+    before = run(database)
+    assert (before.applied, list(before.pending)) == ((), names)
+    assert run(database).current
+    with connected(database) as connection:
+        assert list(status(connection, database).applied) == names
+
+
+def test_many_at_once_apply_each_file_once(database: DatabaseConfig) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: run(database), range(6)))
+    assert sum(not before.current for before in found) == 1 or all(before.changed == () for before in found)
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("select count(*) from recs.schema_migrations")
+        assert cursor.fetchone() == (len(scripts()),)
+
+
+def with_changed(monkeypatch: pytest.MonkeyPatch, name: str, addition: str) -> None:
+    changed = tuple(Script(s.name, s.text + addition) if s.name == name else s for s in scripts())
+    monkeypatch.setattr(migrations, "scripts", lambda: changed)
+
+
+def test_a_numbered_file_that_changed_is_refused(database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(database)
+    with_changed(monkeypatch, "migrations/0002_lists", "\n-- later thought")
+    with pytest.raises(PublishError, match=r"0002_lists was applied and has changed since. Restore the file"):
+        run(database)
+
+
+def test_a_changed_function_is_replaced(database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(database)
+    with_changed(monkeypatch, "functions/similar_items", "\n-- later thought")
+    assert run(database).pending == ("functions/similar_items",)
+    assert run(database).current
+
+
+def test_a_failing_file_leaves_nothing(database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_changed(monkeypatch, "functions/similar_items", "; select no_such_column")
+    with pytest.raises(PublishError, match="no_such_column"):
+        run(database)
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("select count(*) from pg_namespace where nspname = 'recs'")
+        assert cursor.fetchone() == (0,)
+
+
+def test_two_schemas_live_side_by_side(tmp_path: Path, database: DatabaseConfig) -> None:
+    other = database.model_copy(update={"schema_name": "recs_other"})
+    night(tmp_path, database, ds="2026-01-04").publish()
+    night(tmp_path, other, ds="2026-01-05").publish()
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("select (select ds::text from recs.live_generation), ds::text from recs_other.live_generation")
+        assert cursor.fetchone() == ("2026-01-04", "2026-01-05")
+
+
+def test_without_the_right_to_make_roles_the_schema_is_made_all_the_same(
+    database: DatabaseConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "READER", "recs_reader_of_nobody")
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("reset role")
+        cursor.execute("select current_database()")
+        name = cursor.fetchone()[0]
+        cursor.execute(f"create role plain_{name}")
+        cursor.execute(f'grant create on database "{name}" to plain_{name}')
+        connection.commit()
+        cursor.execute(f"set session authorization plain_{name}")
+        connection.commit()
+        migrate(connection, database)
+        assert status(connection, database).current
+    assert "Let an administrator run: CREATE ROLE recs_reader_of_nobody" in caplog.text

@@ -1,0 +1,47 @@
+"""session_list: similar items of what was just seen, merged; what was seen is left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sql.conftest import Ask
+
+TAG = "2026-01-05/r1"
+
+
+def test_shares_fall_by_a_fifth_with_every_step_back(ask: Ask) -> None:
+    # The neighbours of i1 are i2 … i6 with 1, .8, …, .2; those of i3, the latest, i4 … i8.
+    rows = ask("select item_id, score, reason from recs.session_list(array['i1', 'i3'], 3)")
+    assert rows == [
+        (f"{TAG} i4", pytest.approx(1 + 0.8 * 0.6), "similar to i3"),
+        (f"{TAG} i5", pytest.approx(0.8 + 0.8 * 0.4), "similar to i3"),
+        (f"{TAG} i2", pytest.approx(0.8 * 1), "similar to i1"),
+    ]
+
+
+def test_what_was_seen_or_is_gone_is_left_out(ask: Ask) -> None:
+    ask("insert into recs.item_availability values (%s, false)", f"{TAG} i5")
+    rows = ask("select position, item_id from recs.session_list(array[%s, 'i3'], 2)", f"{TAG} i4")
+    assert rows == [(1, f"{TAG} i6"), (2, f"{TAG} i7")]
+
+
+def test_seen_twice_counts_once_as_the_latest(ask: Ask) -> None:
+    twice = ask("select item_id, score from recs.session_list(array['i3', 'i1', 'i3'], 5)")
+    assert twice == ask("select item_id, score from recs.session_list(array['i1', 'i3'], 5)")
+
+
+def test_too_few_are_made_up_from_everybodys_list(ask: Ask) -> None:
+    everybody = [f"{TAG} all i{n}" for n in range(5)]
+    rows = ask("select position, item_id from recs.session_list(array['i3'], 8)")
+    assert [position for position, _ in rows] == list(range(1, 9))
+    assert [item for _, item in rows[5:]] == everybody[:3]
+    for nothing in ("null", "array[]::text[]", "array[null]::text[]", "array['unknown']"):
+        assert [item for (item,) in ask(f"select item_id from recs.session_list({nothing}, 3)")] == everybody[:3]
+
+
+def test_large_and_odd_input_is_safe(ask: Ask) -> None:
+    seen = [f"x{n}" for n in range(100_000)] + ["i3"]
+    assert ask("select item_id from recs.session_list(%s, 1)", seen) == [(f"{TAG} i4",)]
+    for n in (0, -1):
+        assert ask("select * from recs.session_list(array['i3'], %s)", n) == []
+    assert len(ask("select * from recs.session_list(array['i3'], null)")) == 10
