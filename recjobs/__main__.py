@@ -1,0 +1,5 @@
+"""`python -m recjobs`: the command line."""
+
+from recjobs.cli import main
+
+main()
