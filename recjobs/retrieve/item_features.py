@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recjobs import columns
+from recjobs.retrieve.padding import right_padded
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -95,17 +96,7 @@ def _with_unknown(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
 
 
 def _tokens(items: pl.DataFrame) -> Ints:
-    return _with_unknown(_padded(items[columns.TITLE_TOKENS]))
-
-
-def _padded(lists: pl.Series) -> Ints:
-    """A column of lists as int32[rows, longest list], padded with 0 on the right."""
-    filled = lists.fill_null([])
-    lengths = filled.list.len().to_numpy().astype(np.int64)
-    width = int(lengths.max()) if len(lengths) else 0
-    padded = np.zeros((len(lengths), width), np.int32)
-    padded[np.arange(width) < lengths[:, None]] = filled.explode().drop_nulls().to_numpy()
-    return padded
+    return _with_unknown(right_padded(items[columns.TITLE_TOKENS], np.int32))
 
 
 def _hashed(items: pl.DataFrame, names: Iterable[str], buckets: int) -> Ints:
@@ -121,7 +112,7 @@ def _hashed_column(items: pl.DataFrame, name: str, buckets: int, values_of: Call
     lists = [[bucket_of(name, value, buckets) for value in values_of(text)] for text in distinct]
     table = pl.DataFrame({name: distinct, "bucket": pl.Series(lists, dtype=pl.List(pl.Int32))})
     joined = items.select(pl.col(name).cast(pl.String)).join(table, on=name, how="left", maintain_order="left")
-    return _padded(joined["bucket"])
+    return right_padded(joined["bucket"], np.int32)
 
 
 def _numeric(items: pl.DataFrame, as_of: date, names: Sequence[str]) -> Floats:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recjobs import columns
+from recjobs.retrieve.padding import right_padded
 
 ITEM, EVENT_TYPE, TIME = EVENT_FIELDS = ("item", "type", "time")
 """Events of a history, oldest first, padded with 0 on the right: int64[B, H]."""
@@ -34,7 +35,7 @@ def list_time(history_until: date) -> int:
 def tower_inputs(users: pl.DataFrame, *, length: int, now: int) -> dict[str, npt.NDArray[Any]]:
     """The user tower's inputs for each row of `users`, from the last `length` events of its history."""
     inputs: dict[str, npt.NDArray[Any]] = {
-        field: _right_padded(users[column].list.tail(length)) for field, column in _HISTORY.items()
+        field: right_padded(users[column].list.tail(length), np.int64) for field, column in _HISTORY.items()
     }
     for field in SIDE_FIELDS:
         inputs[field] = np.asarray(users[field].fill_null("").to_list(), dtype=object)
@@ -57,10 +58,3 @@ def by_history_length(users: pl.DataFrame, *, length: int, most: int, cells: int
         stop = start + max(1, min(most, fits))
         yield order[start:stop]
         start = stop
-
-
-def _right_padded(lists: pl.Series) -> npt.NDArray[np.int64]:
-    lengths = lists.list.len().to_numpy().astype(np.int64)
-    padded = np.zeros((len(lengths), int(lengths.max(initial=0))), np.int64)
-    padded[np.arange(padded.shape[1]) < lengths[:, None]] = lists.explode().drop_nulls().to_numpy()
-    return padded

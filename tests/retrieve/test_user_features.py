@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recjobs import columns
+from recjobs.retrieve.user_features import ITEM, NOW, by_history_length, list_time, tower_inputs
+
+
+def states(histories: list[list[int]]) -> pl.DataFrame:
+    rows = len(histories)
+    return pl.DataFrame(
+        {
+            columns.USER: [f"u{row}" for row in range(rows)],
+            columns.USER_INDEX: pl.Series(range(rows), dtype=pl.Int32),
+            columns.COUNTRY: ["GB", *[None] * (rows - 1)][:rows],
+            **{name: [None] * rows for name in (columns.REGION, columns.LANGUAGE, columns.AGE_BAND)},
+            columns.HISTORY_ITEM: pl.Series(histories, dtype=pl.List(pl.Int32)),
+            columns.HISTORY_TYPE: pl.Series([[1] * len(h) for h in histories], dtype=pl.List(pl.Int8)),
+            columns.HISTORY_TIME: pl.Series([[5] * len(h) for h in histories], dtype=pl.List(pl.Int64)),
+        }
+    )
+
+
+def test_inputs_hold_the_last_events_padded_on_the_right() -> None:
+    inputs = tower_inputs(states([[1, 2, 3, 4], [9], []]), length=3, now=7)
+    assert inputs[ITEM].tolist() == [[2, 3, 4], [9, 0, 0], [0, 0, 0]]
+    assert inputs[columns.COUNTRY].tolist() == ["GB", "", ""]
+    assert inputs[NOW].tolist() == [7, 7, 7]
+
+
+def test_lists_are_for_the_day_after_the_histories() -> None:
+    assert list_time(date(1970, 1, 1)) == 86_400
+
+
+@given(st.lists(st.integers(0, 12), max_size=30), st.integers(1, 8), st.integers(1, 300))
+def test_batches_hold_every_user_once_within_their_bounds(lengths: list[int], most: int, cells: int) -> None:
+    users = states([[1] * length for length in lengths])
+    batches = list(by_history_length(users, length=10, most=most, cells=cells))
+    assert sorted(np.concatenate(batches).tolist() if batches else []) == list(range(len(lengths)))
+    for rows in batches:
+        width = max(min(lengths[row], 10) for row in rows)
+        assert len(rows) == 1 or (len(rows) <= most and len(rows) * (width + 1) ** 2 <= cells)
