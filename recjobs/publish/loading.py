@@ -114,8 +114,11 @@ def rows_of(parts: Sequence[Part]) -> dict[str, int]:
     """How many rows the files of each list table hold, by their footers."""
     rows = dict.fromkeys((table.name for table in TABLES), 0)
     for part in parts:
-        with storage.reading(part.uri) as stream:
-            rows[part.table.name] += pq.read_metadata(stream).num_rows
+        with storage.reading(part.uri) as file:
+            try:
+                rows[part.table.name] += pq.read_metadata(file).num_rows
+            except pa.ArrowException as error:
+                raise _file_error(part, error) from error
     return rows
 
 

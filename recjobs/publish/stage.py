@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 
 from recjobs import storage
-from recjobs.errors import GateRefusedError, MissingInputError, RecjobsError
+from recjobs.errors import GateRefusedError, MissingInputError, PublishError, RecjobsError
 from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.publish import checks, generations, loading, promotion, retention
 from recjobs.publish.connection import Connection, connected
@@ -39,6 +39,7 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     """
     started = time.perf_counter()
     parts = parts_of(inputs["compose"], list(config.compose.surfaces))
+    _refuse_missing_users(inputs["compose"], parts)
     publication = _publication(inputs, config, parts)
     _refuse_ungated(inputs, config, publication)
     with connected(config.database, purpose=f"recjobs publish {inputs.ds}") as connection:
@@ -77,6 +78,19 @@ def parts_of(compose: Manifest, surfaces: list[str]) -> list[Part]:
             )
         parts += users + [Part(SEGMENTS, file.uri, surface) for file in compose.parts("segments", surface)]
     return parts + [Part(ITEMS, file.uri) for file in compose.parts("items")]
+
+
+def _refuse_missing_users(compose: Manifest, parts: list[Part]) -> None:
+    """A part that is missing would leave users without a list; the manifest says how many there must be."""
+    expected = compose.rows.get("users")
+    for surface in dict.fromkeys(part.surface for part in parts if part.table is USERS):
+        found = loading.rows_of([part for part in parts if part.table is USERS and part.surface == surface])
+        if expected is not None and found[USERS.name] != expected:
+            raise PublishError(
+                f"{compose.uri('lists', str(surface))}: lists of {found[USERS.name]} users, and compose's manifest "
+                f"says {expected}. Delete that run of compose and run it again.",
+                surface=surface,
+            )
 
 
 def _publication(inputs: Inputs, config: Settings, parts: list[Part]) -> Publication:

@@ -82,11 +82,20 @@ def test_a_null_is_refused(tmp_path: Path, database: DatabaseConfig) -> None:
         broken(one, table.set_column(4, columns.REGIME, nulls)).publish()
 
 
+def test_a_missing_part_is_refused(tmp_path: Path, database: DatabaseConfig) -> None:
+    one = night(tmp_path, database)
+    left = pq.read_metadata(one.inputs["compose"].uri("lists", "home", "part-00000.parquet")).num_rows
+    Path(one.inputs["compose"].uri("lists", "home", "part-00001.parquet")).unlink()
+    with pytest.raises(PublishError, match=rf"lists/home: lists of {left} users, and compose's manifest says 20"):
+        one.publish()
+
+
 def test_a_user_twice_is_refused(tmp_path: Path, database: DatabaseConfig) -> None:
     one = night(tmp_path, database)
     table = rows_of(one)
+    twice = pa.concat_tables([table.slice(1), table.slice(1, 1)])
     with pytest.raises(PublishError, match="user_lists: a key is there twice"):
-        broken(one, pa.concat_tables([table, table.slice(0, 1)])).publish()
+        broken(one, twice).publish()
     assert reading.live(one.settings) is None
     assert tables(database) == set()
 
