@@ -68,7 +68,7 @@ def events(clean: bool = False) -> st.SearchStrategy[list[Event]]:
             country=draw(st.sampled_from([None, "FR", "DE"])),
         )
 
-    return st.lists(one(), min_size=1, max_size=40)
+    return st.lists(one(), min_size=10, max_size=40)
 
 
 ITEMS = st.lists(
@@ -282,6 +282,14 @@ def test_scratch_is_gone_and_the_report_tells_all(world: World, folder: Path) ->
     assert bad[c.FILE].endswith("date=2026-03-05/rows.parquet")
     assert bad[c.LINE] == 2
     assert json.loads(bad[c.ROW])["item_id"] == "c"
+
+
+def test_the_first_moment_after_the_arrival_day_is_too_late(folder: Path) -> None:
+    last, after = (Event("ann", "a", "view", moment(1) - timedelta(microseconds=gap), 0) for gap in (1, 0))
+    deliver(folder, World([last, after]), DAYS)
+    manifest = extract(folder, settings(folder), DS)
+    assert parts(manifest, "events")[c.TIMESTAMP].to_list() == [last.timestamp]
+    assert parts(manifest, "quarantine")[c.REASON].to_list() == ["timestamp is after the day the event arrived"]
 
 
 def test_too_many_bad_rows_fail_with_reasons_and_examples(world: World, folder: Path) -> None:

@@ -129,6 +129,7 @@ def test_the_newest_snapshot_not_after_the_date_is_pinned_whole(folder: Path) ->
     put(folder / "items" / "undated.parquet")
     pinned = pin_sources(settings(folder), day(2)).items
     assert [(file.day, Path(file.uri).name) for file in pinned] == [(day(1), "a.parquet"), (day(1), "b.parquet")]
+    assert pin_sources(settings(folder), day(1)).items == pinned
     assert [file.day for file in pin_sources(settings(folder), day(0)).items] == [day(-30)]
 
 
