@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup run up down test lint bench quality clean
+.PHONY: help setup run up down test lint lock bench quality clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+lock: $(READY) ## Write requirements.lock anew from pyproject.toml
+	@$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --extra dev --no-header \
+		--quiet --output-file requirements.lock pyproject.toml
 
 bench: $(READY) ## Measure every stage against its yardstick
 	@$(BIN)/python -m benchmarks
