@@ -102,6 +102,7 @@ def start(config: DatabaseConfig) -> str:
     with _locked(place):
         running = _running(place)
         if running is None:
+            _refuse_taken_port(config.embedded_port)
             _make(place)
             _start(place, config.embedded_port)
             running = Running(_postmaster_pid(place), config.embedded_port)
@@ -271,7 +272,6 @@ def _make(place: _Place) -> None:
 
 
 def _start(place: _Place, port: int) -> None:
-    _refuse_taken_port(port)
     _remove_stale_pid_file(place)
     (place.data / "recjobs.conf").write_text(_CONFIGURATION.format(host=HOST, port=port))
     (place.data / "recjobs.conf").chmod(0o644)

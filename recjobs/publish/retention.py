@@ -62,11 +62,17 @@ def prune(connection: Connection, schema: str, keep: int, lock_timeout_ms: int =
 
 def _excess(cursor: Cursor, schema: str, keep: int) -> list[Generation]:
     live = live_generation(cursor, schema)
-    needed = {live.generation} if live else set()
-    if live and (before := predecessor(cursor, schema, live)):
-        needed.add(before.generation)
+    if live is None:
+        return []
+    before = predecessor(cursor, schema, live)
+    needed = {live.generation, before.generation if before else live.generation}
     stored = [generation for generation in all_generations(cursor, schema) if generation.stored]
-    return [g for g in stored[keep:] if g.generation not in needed and g.state == "superseded"]
+    return [g for g in stored[keep:] if g.generation not in needed and not _about_to_go_live(g, live)]
+
+
+def _about_to_go_live(generation: Generation, live: Generation) -> bool:
+    """Whether a run may be about to promote it; below live the fence would refuse it anyway."""
+    return generation.state == "ready" and generation.number > live.number
 
 
 def _mark(cursor: Cursor, schema: str, generations: list[Generation]) -> None:

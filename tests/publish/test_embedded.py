@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -103,11 +104,12 @@ def test_a_pid_file_that_names_some_other_process_is_no_server(config: DatabaseC
     assert value(embedded.start(config), "select 1") == 1
 
 
-def test_a_taken_port_names_the_setting_to_change(tmp_path: Path) -> None:
+def test_a_taken_port_names_the_setting_to_change() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        config = DatabaseConfig(embedded_folder=str(tmp_path / "pg"), embedded_port=taken.getsockname()[1])
+        config = own_server(Path(tempfile.mkdtemp(prefix="recjobs-taken-")))
+        config = config.model_copy(update={"embedded_port": taken.getsockname()[1]})
         with pytest.raises(SettingsError, match=rf"port {config.embedded_port} .* taken .* database\.embedded_port"):
             embedded.start(config)
 
@@ -146,3 +148,4 @@ def test_started_by_root_in_a_closed_folder_the_data_goes_elsewhere(
         assert list(elsewhere.glob("*/data/PG_VERSION"))
     finally:
         embedded.stop(config)
+        shutil.rmtree(elsewhere)

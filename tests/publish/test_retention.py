@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recjobs.errors import PublishError
-from recjobs.publish import operations, reading
+from recjobs.publish import operations, promotion, reading
 from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import connected
 from tests.publish.composed import night, settings_for
@@ -53,6 +53,20 @@ def test_pruned_lists_can_not_go_live(tmp_path: Path, database: DatabaseConfig) 
         PublishError, match=r"2026-01-01 seq 1 can't go live: its lists were pruned. Run that date again"
     ):
         operations.rollback(settings_for(tmp_path, database), date(2026, 1, 1), who="ann", why="mistake")
+
+
+def test_a_generation_that_nobody_promoted_is_not_kept_for_good(
+    tmp_path: Path, database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise SystemExit("killed between load and promotion")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(promotion, "publish", crash)
+        with pytest.raises(SystemExit):
+            publish(tmp_path, database, 1)
+    publish(tmp_path, database, 2, 3, keep=2)
+    assert stored(tmp_path, database) == [3, 2]
 
 
 def test_the_fence_remembers_pruned_generations(tmp_path: Path, database: DatabaseConfig) -> None:
