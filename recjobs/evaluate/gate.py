@@ -143,10 +143,11 @@ def _uneven(lists: pl.DataFrame) -> int:
 
 def _score_faults(numbered: pl.DataFrame) -> dict[str, int]:
     scores = _flat(numbered, SCORE)
+    numbers = scores.filter(pl.col(SCORE).is_finite())
     rises = (pl.col(SCORE) > pl.col(SCORE).shift(1)) & (pl.col("row") == pl.col("row").shift(1))
     return {
-        "scores are finite": scores.filter(pl.col(SCORE).is_null() | ~pl.col(SCORE).is_finite()).height,
-        "scores do not rise": scores.filter(rises)["row"].n_unique(),
+        "scores are finite": scores.height - numbers.height,
+        "scores do not rise": numbers.filter(rises)["row"].n_unique(),
     }
 
 

@@ -36,7 +36,8 @@ class Shown:
     """A place on a user's list."""
 
     title: str
-    score: float
+    score: str
+    """As it is written, `none` where it is missing: the report must also show lists that are refused."""
     reason: str
 
 
@@ -86,7 +87,7 @@ def _sample(row: Mapping[str, object], items: Items, names: Mapping[int, str]) -
         str(row[REGIME]),
         int(str(row[columns.N_EVENTS])),
         history,
-        [Shown(title, score, reason) for title, score, reason in places],
+        [Shown(title, "none" if score is None else f"{score:.3f}", reason) for title, score, reason in places],
     )
 
 

@@ -38,9 +38,8 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     """
     started = time.perf_counter()
     items = judging.judged_items(inputs["extract"], config)
-    seen = _inspect(inputs, config, items, out)
-    found = _gate_checks(inputs, config, items, seen)
-    gated = time.perf_counter()
+    seen, found = gated(inputs, config, items, out)
+    inspected = time.perf_counter()
     rows, notes = _judge(inputs, config, out)
     found += checks.better_than_popularity(rows, max(config.evaluate.at))
     judged = time.perf_counter()
@@ -54,7 +53,7 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
         rows={"users": _users(seen), "metrics": len(rows)},
         metrics={**_flat(rows, config), **_tonight(seen, items)},
         checks=found,
-        timings={"gate": gated - started, "judging": judged - gated, "report": time.perf_counter() - judged},
+        timings={"gate": inspected - started, "judging": judged - inspected, "report": time.perf_counter() - judged},
         notes=notes,
     )
 
@@ -68,6 +67,12 @@ class GateShard:
 
     states: str
     lists: Mapping[str, str | None]
+
+
+def gated(inputs: Inputs, config: Settings, items: Items, out: Output) -> tuple[dict[str, Seen], list[Check]]:
+    """What is in tonight's lists, by surface, and the checks of every list `compose` wrote."""
+    seen = _inspect(inputs, config, items, out)
+    return seen, _gate_checks(inputs, config, items, seen)
 
 
 def _inspect(inputs: Inputs, config: Settings, items: Items, out: Output) -> dict[str, Seen]:

@@ -87,7 +87,7 @@ items the user had not had before. Recall divides by all of a user's outcomes.</
 <tr><th colspan="3">is shown</th></tr>
 {% for place in sample.shown %}
 <tr><td>{{ place.title }}</td><td class="quiet">{{ place.reason }}</td>
-<td class="number">{{ "%.3f" | format(place.score) }}</td></tr>
+<td class="number">{{ place.score }}</td></tr>
 {% endfor %}
 </table>
 </div>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,3 +38,13 @@ def planted_nights(folder: Path) -> tuple[Settings, Inputs]:
         "judged/compose": judged_lists,
     }
     return settings, Inputs(extract.ds, extract.cutoffs, manifests)
+
+
+def copied(inputs: Inputs, folder: Path, to: Path) -> Inputs:
+    """The same inputs in a copy of their folder, for a test that spoils them."""
+    shutil.copytree(folder, to, dirs_exist_ok=True)
+    manifests = {
+        name: done.model_copy(update={"folder": done.folder.replace(str(folder), str(to), 1)})
+        for name, done in inputs.manifests.items()
+    }
+    return dataclasses.replace(inputs, manifests=manifests)

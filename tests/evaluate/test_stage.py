@@ -1,0 +1,154 @@
+"""The whole stage on two planted nights: what it says of the earlier lists, and what it may not look at."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from recjobs import storage
+from recjobs.columns import ITEM, TIMESTAMP, TITLE, USER
+from recjobs.evaluate import stage
+from recjobs.evaluate.judging import RECJOBS, judge, outcome_types
+from recjobs.evaluate.outcomes import read_outcomes
+from recjobs.manifest import Inputs, Manifest
+from recjobs.settings import Settings
+from tests.compose.planted_candidates import output
+from tests.evaluate.planted_nights import EVALUATE_SECTIONS, copied, planted_nights
+
+Nights = tuple[Settings, Inputs]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Nights]:
+    folder = tmp_path_factory.mktemp("nights")
+    return folder, planted_nights(folder)
+
+
+@pytest.fixture
+def nights(tmp_path: Path, planted: tuple[Path, Nights]) -> Nights:
+    folder, (settings, inputs) = planted
+    return settings, copied(inputs, folder, tmp_path / "nights")
+
+
+def evaluated(tmp_path: Path, nights: Nights) -> Manifest:
+    settings, inputs = nights
+    return stage.run(inputs, settings.view(EVALUATE_SECTIONS), output(tmp_path, "evaluate", inputs))
+
+
+def rows_of(done: Manifest) -> list[dict[str, object]]:
+    return list(json.loads(storage.read_bytes(done.uri("metrics.json"))))
+
+
+def test_planted_tastes_beat_popularity(tmp_path: Path, nights: Nights) -> None:
+    done = evaluated(tmp_path, nights)
+    assert done.metrics["recall@10/recjobs"] > 3 * done.metrics["recall@10/popularity"]
+    assert done.metrics["recall_low@10/difference"] > 0
+    assert done.metrics["users judged"] == 63
+    rows = rows_of(done)
+    assert set(rows[0]) == {"ds", "judged", "until", "surface", "list", "metric", "k", "value", "users"}
+    assert {(row["ds"], row["judged"], row["until"]) for row in rows} == {("2026-03-31", "2026-03-30", "2026-03-31")}
+    by_key = {(row["list"], row["metric"], row["k"]): row["value"] for row in rows}
+    assert by_key[RECJOBS, "recall", 10] == done.metrics["recall@10/recjobs"]
+    assert done.rows["metrics"] == len(rows)
+
+
+def test_the_same_rows_by_hand_and_twice(tmp_path: Path, nights: Nights) -> None:
+    settings, inputs = nights
+    done = evaluated(tmp_path, nights)
+    again = evaluated(tmp_path / "again", nights)
+    for name in ("metrics.json", "verdict.json", "report.html"):
+        assert storage.read_bytes(done.uri(name)) == storage.read_bytes(again.uri(name)), name
+    lists, states = inputs["judged/compose"], inputs["judged/extract"]
+    events = [part.uri for part in inputs["extract"].parts("events")]
+    outcomes = read_outcomes(events, outcome_types(settings), lists.ds, inputs.ds)
+    by_hand = judge(lists, states, outcomes, settings, inputs.ds)
+    assert [row["value"] for row in by_hand] == pytest.approx([row["value"] for row in rows_of(done)])
+
+
+def test_what_came_later_changes_nothing(tmp_path: Path, nights: Nights) -> None:
+    """Events after ds, in a file that holds too much, are no outcomes; events until the lists' date are none either."""
+    _, inputs = nights
+    before = rows_of(evaluated(tmp_path / "before", nights))
+    for part in inputs["extract"].parts("events"):
+        events = pl.read_parquet(part.uri)
+        later = events.with_columns(pl.col(TIMESTAMP) + pl.duration(days=1)).filter(
+            pl.col(TIMESTAMP).dt.date() > inputs.ds
+        )
+        assert later.height > 0
+        pl.concat([events, later.with_columns(pl.lit("i0001").alias(ITEM))]).write_parquet(part.uri)
+    assert rows_of(evaluated(tmp_path / "after", nights)) == before
+
+
+def test_the_baseline_reads_the_lists_own_date(tmp_path: Path, nights: Nights) -> None:
+    """Popularity comes from the judged extract alone: spoiling tonight's counts changes nothing."""
+    _, inputs = nights
+    before = rows_of(evaluated(tmp_path / "before", nights))
+    uri = inputs["extract"].uri("items.parquet")
+    pl.read_parquet(uri).with_columns(pl.col("^count_.*$") * 0).write_parquet(uri)
+    assert rows_of(evaluated(tmp_path / "after", nights)) == before
+    uri = inputs["judged/extract"].uri("items.parquet")
+    pl.read_parquet(uri).with_columns(pl.col("^count_.*$") * 0).write_parquet(uri)
+    assert rows_of(evaluated(tmp_path / "spoilt", nights)) != before
+
+
+def test_another_number_of_shards_judges_the_same(tmp_path: Path, nights: Nights) -> None:
+    settings, inputs = nights
+    before = rows_of(evaluated(tmp_path / "before", nights))
+    events = [part.uri for part in inputs["extract"].parts("events")]
+    pl.concat([pl.read_parquet(uri) for uri in events]).write_parquet(events[0])
+    Path(events[1]).unlink()
+    assert rows_of(evaluated(tmp_path / "after", (settings, inputs))) == before
+
+
+def test_users_who_came_later_are_counted_and_not_judged(tmp_path: Path, nights: Nights) -> None:
+    _, inputs = nights
+    uri = inputs["extract"].parts("events")[0].uri
+    events = pl.read_parquet(uri)
+    today = events.filter(pl.col(TIMESTAMP).dt.date() == inputs.ds)
+    pl.concat([events, today[:1].with_columns(pl.lit("newcomer").alias(USER))]).write_parquet(uri)
+    done = evaluated(tmp_path, nights)
+    assert done.metrics["users judged"] == 63
+    assert done.notes == ("1 users with an outcome until 2026-03-31 had no list of 2026-03-30",)
+
+
+def test_lists_worse_than_popularity_warn(tmp_path: Path, nights: Nights) -> None:
+    settings, inputs = nights
+    lists = inputs["judged/compose"]
+    for part in lists.parts("lists", "home"):
+        names = pl.read_parquet(part.uri)
+        nothing = [f"unwanted{number}" for number in range(10)]
+        names.with_columns(pl.Series(ITEM, [nothing] * names.height)).write_parquet(part.uri)
+    done = evaluated(tmp_path, (settings, inputs))
+    warned = [check for check in done.checks if not check.passed]
+    assert [(check.name, check.severity) for check in warned] == [("home: recall@20 not below popularity", "warn")]
+    assert warned[0].value < 0
+    done.raise_if_refused()
+
+
+def test_the_report_stands_alone_and_escapes_what_data_says(tmp_path: Path, nights: Nights) -> None:
+    _, inputs = nights
+    uri = inputs["extract"].uri("items.parquet")
+    titles = pl.read_parquet(uri).with_columns(pl.lit("<script>alert(1)</script> & co").alias(TITLE))
+    titles.write_parquet(uri)
+    page = storage.read_bytes(evaluated(tmp_path, nights).uri("report.html")).decode()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in page
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    assert page.count("data:image/png;base64,") == 3
+    assert page.count('class="pair"') == 10
+    assert "home: every user has one list" in page
+    assert "0.5608" in page
+
+
+def test_outcome_types_can_be_chosen(tmp_path: Path, nights: Nights) -> None:
+    settings, inputs = nights
+    chosen = settings.model_copy(
+        update={"evaluate": settings.evaluate.model_copy(update={"outcome_types": ["purchase"]})}
+    )
+    fewer = evaluated(tmp_path, (chosen, replace(inputs)))
+    assert fewer.metrics["users judged"] < 63
