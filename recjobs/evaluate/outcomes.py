@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from recjobs import storage
 from recjobs.columns import EVENT_TYPE, ITEM, TIMESTAMP, USER
 from recjobs.evaluate.judging import outcome_types
+from recjobs.manifest import SourceFile
 from recjobs.settings import Settings
 
 OUTCOMES = pl.Schema({USER: pl.String, ITEM: pl.String})
@@ -51,10 +52,20 @@ def outcomes_from_sources(settings: Settings, after: date, until: date) -> pl.Da
 
     types = outcome_types(settings)
     contract = event_contract(settings.events)
-    files = [file for file in pin_sources(settings, until).events if file.day is not None and file.day > after]
+    files = [file for file in pin_sources(_events_of(settings, until - after), until).events if _is_later(file, after)]
     blocks = (block.split()[0] for file in files for block in read_blocks(file, contract))
     found = [outcomes_of(block.select(USER, ITEM, EVENT_TYPE, TIMESTAMP), types, after, until) for block in blocks]
     return pl.concat([OUTCOMES.to_frame(), *found]).unique().sort(USER, ITEM)
+
+
+def _events_of(settings: Settings, span: timedelta) -> Settings:
+    """`settings` with no source but the events of `span`: nothing else is looked at."""
+    window = settings.time.model_copy(update={"window_days": max(span.days, 2)})
+    return settings.model_copy(update={"time": window, "items": None, "users": None})
+
+
+def _is_later(file: SourceFile, after: date) -> bool:
+    return file.day is not None and file.day > after
 
 
 def _start(day: date) -> datetime:
