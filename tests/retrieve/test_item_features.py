@@ -54,7 +54,11 @@ def test_price_is_standardised_and_missing_flagged() -> None:
 
 
 def test_age_grows_with_the_days_before_the_data_date() -> None:
-    created = [datetime(2026, 3, 31, 12, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)]
+    created = [
+        datetime(2026, 3, 31, 12, tzinfo=UTC),
+        datetime(2026, 3, 1, tzinfo=UTC),
+        datetime(2025, 1, 1, tzinfo=UTC),
+    ]
     features = item_features(catalogue(created_at=created), DS, buckets=BUCKETS)
     assert (np.diff(features.numeric[1:, 0]) > 0).all()
 

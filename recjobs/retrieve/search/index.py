@@ -25,6 +25,8 @@ MIN_TREE_ITEMS = 1000
 _TRAINING_SAMPLE = 250_000
 _ANISOTROPIC_THRESHOLD = 0.2
 _EXACT_CELLS = 20_000_000
+_EFFORTS = ((0.05, 3), (0.1, 3), (0.2, 6), (0.4, 6), (1.0, 10))
+"""Share of the leaves looked into, and hits scored exactly as a multiple of K."""
 
 
 @dataclass(frozen=True)
@@ -128,14 +130,12 @@ def leaf_count(items: int) -> int:
 
 
 def efforts(items: int, k: int) -> list[Effort]:
-    """Rising efforts to try in turn: ever more leaves and reordered hits, until a quarter of the tree."""
+    """Rising efforts to try in turn: ever more leaves and reordered hits, the whole tree at last."""
     leaves = leaf_count(items)
-    reorder = min(items, max(2 * k, k + 100))
-    shares = (0.05, 0.1, 0.2, 0.4)
     floor = math.ceil(3 * k * leaves / items)
     return [
-        Effort(min(leaves, max(floor, math.ceil(share * leaves))), min(items, reorder * (2 if share > 0.1 else 1)))
-        for share in shares
+        Effort(min(leaves, max(floor, math.ceil(share * leaves))), min(items, factor * max(k, 50)))
+        for share, factor in _EFFORTS
     ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from recjobs import columns
+from recjobs.retrieve.search.audit import choose
 from recjobs.retrieve.search.index import (
     MIN_TREE_ITEMS,
     Database,
@@ -21,17 +22,22 @@ from recjobs.retrieve.search.index import (
 from recjobs.retrieve.search.vectors import list_column
 
 _ITEMS_A_CALL = 50_000
+_AUDITED_ITEMS = 500
 
 
-def similar_table(items: pa.Table, vectors: Vectors, database: Database, k: int, *, exact_below: int) -> pa.Table:
+def similar_table(
+    items: pa.Table, vectors: Vectors, database: Database, k: int, *, exact_below: int, recall_floor: float
+) -> pa.Table:
     """`SIMILAR_SCHEMA` for every item of `items` (`item_index`, `item_id`), whose vectors are `vectors`.
 
     Only items of `database` are proposed; itself is left out. K is cut to the database's size less one.
+    Exact below `exact_below` items, else of at least `recall_floor` recall on a sample of items.
     """
     directions = Database(database.item_index, unit(database.vectors))
     wanted = min(k, len(database.item_index) - 1)
     own = items[columns.ITEM_INDEX].to_numpy()
-    parts = list(_blocks(_searcher(directions, wanted + 1, exact_below), unit(vectors), own, wanted))
+    searcher = _searcher(directions, wanted + 1, exact_below=exact_below, recall_floor=recall_floor)
+    parts = list(_blocks(searcher, unit(vectors), own, wanted))
     lists = [list_column(np.concatenate(column)) for column in zip(*parts, strict=True)]
     return pa.Table.from_arrays([items[columns.ITEM_INDEX], items[columns.ITEM], *lists], schema=columns.SIMILAR_SCHEMA)
 
@@ -57,8 +63,12 @@ def unit(vectors: Vectors) -> Vectors:
     return scaled
 
 
-def _searcher(directions: Database, k: int, exact_below: int) -> Searcher:
+def _searcher(directions: Database, k: int, *, exact_below: int, recall_floor: float) -> Searcher:
     size = len(directions.item_index)
+    exact = exact_searcher(directions, k)
     if size < max(exact_below, MIN_TREE_ITEMS):
-        return exact_searcher(directions, k)
-    return Searcher(directions, build_index(directions, k), k, efforts(size, k)[1])
+        return exact
+    index = build_index(directions, k)
+    sample = directions.vectors[:: -(-size // _AUDITED_ITEMS)]
+    searchers = [Searcher(directions, index, k, effort) for effort in efforts(size, k)]
+    return choose(searchers, exact, sample, recall_floor)[0]

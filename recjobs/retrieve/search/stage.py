@@ -161,7 +161,12 @@ def _approximate(database: Database, k: int, settings: RetrieveSearchConfig, out
 
 def _similar(items: pa.Table, database: Database, settings: RetrieveSearchConfig) -> pa.Table:
     return similar_table(
-        items, matrix(items[columns.VECTOR]), database, settings.similar_items, exact_below=settings.exact_below
+        items,
+        matrix(items[columns.VECTOR]),
+        database,
+        settings.similar_items,
+        exact_below=settings.exact_below,
+        recall_floor=settings.recall_floor,
     )
 
 

@@ -105,7 +105,9 @@ def test_every_trainable_variable_gets_a_gradient(full_softmax_below: int) -> No
     with tf.GradientTape() as tape:
         loss = model.loss_of(batch(), SEED).total
     names = [variable.name for variable in model.trainable_variables]
-    missing = [name for name, grad in zip(names, tape.gradient(loss, model.trainable_variables), strict=True) if grad is None]
+    missing = [
+        name for name, grad in zip(names, tape.gradient(loss, model.trainable_variables), strict=True) if grad is None
+    ]
     assert missing == []
 
 
@@ -114,7 +116,9 @@ def test_items_without_an_event_share_the_unknown_id_and_differ_by_content() -> 
     assert vectors_of(model, [6])[0] == pytest.approx(vectors_of(model, [0])[0])
     with_content = two_tower(content=True)
     assert with_content.items.warm == 5
-    difference = with_content.items.representation(tf.constant([6])) - with_content.items.representation(tf.constant([3]))
+    difference = with_content.items.representation(tf.constant([6])) - with_content.items.representation(
+        tf.constant([3])
+    )
     ids = with_content.items.id_embedding
     assert difference[0].numpy() == pytest.approx((ids[0] - ids[3]).numpy(), abs=1e-5), "6 and 3 share their content"
 

@@ -53,9 +53,7 @@ def test_every_event_is_the_target_of_one_window(
 
 @settings(max_examples=5, deadline=None)
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=40))
-def test_the_number_of_steps_is_known_beforehand(
-    tmp_path_factory: pytest.TempPathFactory, lengths: list[int]
-) -> None:
+def test_the_number_of_steps_is_known_beforehand(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
     files = write(tmp_path_factory.mktemp("s") / "part-0.tfrecord", lengths)
     config = RetrieveTrainConfig(sequence_length=6, batch_size=5, positions_per_step=40)
     buckets = buckets_of(config)

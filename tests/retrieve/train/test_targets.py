@@ -88,7 +88,8 @@ def test_only_ties_are_shuffled(times: list[int], padding: int, seed: int) -> No
     shuffled = {name: values.numpy()[0] for name, values in shuffle_ties(given_events, tf.constant([seed, 1])).items()}
     assert sorted(shuffled["item"]) == sorted(item[0])
     assert shuffled["time"][: len(times)].tolist() == times
-    assert (shuffled["item"][len(times) :] == 0).all() and len(shuffled["item"]) == size
+    assert (shuffled["item"][len(times) :] == 0).all()
+    assert len(shuffled["item"]) == size
     assert (shuffled["type"] == shuffled["item"] * 2).all(), "an event's fields move together"
 
 
