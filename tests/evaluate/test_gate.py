@@ -80,6 +80,7 @@ SPOILT = {
         lambda lists: lists[1:],
         lambda lists: pl.concat([lists, lists[:1]]),
         first(USER, "stranger"),
+        lambda lists: pl.concat([lists, first(USER, "a list of nobody")(lists[:1])]),
     ],
     "home: lists are full": [shorten],
     "home: columns line up": [places(SCORE, lambda scores: scores[:-1])],
