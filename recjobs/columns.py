@@ -85,6 +85,9 @@ SEGMENT = "segment"
 SOURCES = ("towers", "fill")
 """Where a candidate came from; the code in column `source` is the position here."""
 
+LONGEST_ID = 2000
+"""Bytes of the longest id: what an index entry of Postgres holds beside the rest of its key."""
+
 WARM, COLD = "warm", "cold"
 """Values of column `regime`."""
 

@@ -6,6 +6,7 @@ import os
 import shutil
 
 import typer
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from recjobs.cli.options import DEFAULT_CONFIG, AsJson, Config, Overrides, settings_of
 from recjobs.cli.printing import output, print_json
@@ -23,8 +24,8 @@ def migrate(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_jso
     """Bring the schema, its functions and roles up to date. Again: nothing to do."""
     settings = settings_of(config, overrides)
     with connected(settings.database, purpose="recjobs migrate") as connection:
-        before = migration_status(connection, settings.database)
-        after = apply_migrations(connection, settings.database)
+        before = apply_migrations(connection, settings.database)
+        after = migration_status(connection, settings.database)
     if as_json:
         print_json({"applied": before.pending, "now": _values(after)})
         return
@@ -58,8 +59,10 @@ def url(config: Config = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
 def psql(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
     """Open psql on the database; what follows is passed on, e.g. `recjobs db psql -- -c 'select 1'`."""
     program = shutil.which("psql") or str(embedded.binary("psql"))
-    address = database_url(settings_of(config).database)
-    os.execv(program, [program, address, *context.args])
+    parts = parse_dsn(database_url(settings_of(config).database))
+    # In the environment, not among the arguments: those every user of the machine can read.
+    environment = {**os.environ, "PGPASSWORD": parts.pop("password", "")}
+    os.execve(program, [program, make_dsn(**parts), *context.args], environment)
 
 
 def _values(found: Status) -> dict[str, list[str]]:

@@ -30,7 +30,7 @@ from recjobs.publish.generations import Generation, by_id, drop_tables, partitio
 
 _BATCH_ROWS = 8192
 _COPY_BYTES = 1 << 18
-_KEY_BYTES = 2000
+_KEY_BYTES = columns.LONGEST_ID
 """A B-tree key must fit a third of a page."""
 _ATTACH_SECONDS = 120
 log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import polars as pl
 import pyarrow as pa
 
+from recjobs.columns import LONGEST_ID
 from recjobs.sources.contract import DTYPES, Kind
 
 UTC_MICROS = pl.Datetime("us", "UTC")
@@ -21,8 +22,8 @@ _FALSE = ("false", "f", "no", "n", "0")
 def cast_cells(raw: pl.Series, kind: Kind) -> tuple[pl.Series, pl.Series]:
     """`raw` as `kind`, and a mask of the cells that hold a value which is none of that kind.
 
-    - id, text: text, and integers as digits; empty text is null; an id with a NUL character is
-      bad, in a text it is taken out (Postgres can store neither).
+    - id, text: text, and integers as digits; empty text is null; an id with a NUL character or of
+      more than 2000 bytes is bad (a key of Postgres can hold neither), a NUL in a text is taken out.
     - number: finite numbers; NaN is null, infinity is bad.
     - time: timestamps; text as ISO 8601 (date, or date and time with `T` or a space; an offset or
       `Z`); integers as Unix time, told by magnitude: below 1e11 seconds, below 1e14 milliseconds,
@@ -38,6 +39,8 @@ def cast_cells(raw: pl.Series, kind: Kind) -> tuple[pl.Series, pl.Series]:
         cast, bad = cast.fill_nan(None), (bad | infinite)
     elif kind in ("id", "text") and (nul := cast.str.contains("\0", literal=True).fill_null(value=False)).any():
         cast, bad = cast.str.replace_all("\0", "", literal=True), (bad | nul) if kind == "id" else bad
+    if kind == "id":
+        bad = bad | (cast.str.len_bytes() > LONGEST_ID).fill_null(value=False)
     return cast, bad
 
 
