@@ -3,6 +3,11 @@
 Everything else passes URIs as strings. A URI without a scheme is a path on this machine.
 Nothing is written in place: a file appears whole under its final name or not at all, and
 `create_once` never replaces.
+
+What a bucket refuses is a `MissingInputError`; what it may grant later (it does not answer, is
+overloaded, a transfer was damaged) is tried for `PATIENCE_SECONDS`, then a
+`StorageUnavailableError`, which can be tried again. A test or a private store is reached by the
+Google library's own `STORAGE_EMULATOR_HOST`, without credentials.
 """
 
 from __future__ import annotations
@@ -12,7 +17,9 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +31,14 @@ if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket
 
 GCS_SCHEME = "gs://"
+PATIENCE_SECONDS = 90.0
+"""For how long a call to a bucket that fails for the moment is repeated."""
+_LONGEST_PAUSE = 10.0
+# To connect, and between two packets of an answer.
+_TIMEOUT = (10, 60)
+# The connections that the client's session keeps are ten.
+_TRANSFERS = 8
+_CREATOR = "recjobs-creator"
 _DIGEST_BLOCK = 1 << 20
 
 
@@ -50,13 +65,26 @@ def is_remote(uri: str) -> bool:
 def _client() -> Any:
     from google.cloud import storage
 
-    return storage.Client()
+    # No project: it matters for making buckets alone, and credentials of a person often have none.
+    return storage.Client(project=None)
+
+
+# Connections can't be shared with a forked child; threads share them safely.
+os.register_at_fork(after_in_child=_client.cache_clear)
+
+
+def _patiently() -> dict[str, Any]:
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return {"timeout": _TIMEOUT, "retry": DEFAULT_RETRY.with_timeout(PATIENCE_SECONDS).with_delay(0.5, _LONGEST_PAUSE)}
 
 
 @contextlib.contextmanager
 def _remote_errors(uri: str) -> Iterator[None]:
     from google.api_core import exceptions
-    from google.auth.exceptions import GoogleAuthError
+    from google.auth.exceptions import GoogleAuthError, TransportError
+    from google.cloud.storage.exceptions import DataCorruption
+    from requests import RequestException
 
     try:
         yield
@@ -64,23 +92,37 @@ def _remote_errors(uri: str) -> Iterator[None]:
         raise MissingInputError(
             f"{uri}: not found. Check the bucket's name and that the path exists.", uri=uri
         ) from error
-    except exceptions.Forbidden as error:
+    except (exceptions.Forbidden, exceptions.Unauthorized) as error:
         raise MissingInputError(
             f"{uri}: this service account may not use it. Grant it Storage Object User on the bucket.",
             uri=uri,
         ) from error
+    except (
+        exceptions.ServerError,
+        exceptions.TooManyRequests,
+        exceptions.RetryError,
+        DataCorruption,
+        TransportError,
+        RequestException,
+        ConnectionError,
+    ) as error:
+        raise StorageUnavailableError(f"{uri}: the bucket does not answer ({error}).", uri=uri) from error
     except GoogleAuthError as error:
         raise MissingInputError(
             f"{uri}: no Google credentials. Set GOOGLE_APPLICATION_CREDENTIALS or run on a "
-            "machine with a service account.",
+            f"machine with a service account ({error}).",
             uri=uri,
         ) from error
-    except (exceptions.ServerError, exceptions.RetryError, ConnectionError) as error:
-        raise StorageUnavailableError(f"{uri}: the bucket does not answer ({error}).", uri=uri) from error
+    except exceptions.ClientError as error:
+        raise MissingInputError(
+            f"{uri}: the bucket refuses ({error}). Check the bucket's name and its retention and access rules.", uri=uri
+        ) from error
 
 
 def _bucket(uri: str) -> tuple[Bucket, str]:
     name, _, key = uri.removeprefix(GCS_SCHEME).partition("/")
+    if not name:
+        raise MissingInputError(f"{uri!r} names no bucket. Write gs://bucket/prefix.", uri=uri)
     return _client().bucket(name), key
 
 
@@ -89,16 +131,37 @@ def _blob(uri: str) -> Blob:
     return bucket.blob(key)
 
 
+def _listing(uri: str, **options: Any) -> Any:
+    bucket, key = _bucket(uri)
+    return bucket.list_blobs(prefix=_below(key), **options, **_patiently())
+
+
+def _below(key: str) -> str:
+    return f"{key.rstrip('/')}/" if key else ""
+
+
+def _at_once(function: Callable[[Any], object], elements: Iterable[Any]) -> None:
+    with ThreadPoolExecutor(_TRANSFERS) as pool:
+        for _ in pool.map(function, elements):
+            pass
+
+
 @contextlib.contextmanager
 def reading(uri: str) -> Iterator[IO[bytes]]:
-    """`uri` opened for reading bytes.
+    """`uri` opened for reading bytes, at its start and seekable.
+
+    A file in a bucket is fetched whole first, and its checksum compared: what is read is one
+    version of it, complete.
 
     Raises:
         MissingInputError: nothing is stored there.
     """
     if is_remote(uri):
-        with _remote_errors(uri), _blob(uri).open("rb") as stream:
-            yield stream
+        with tempfile.TemporaryFile() as spool:
+            with _remote_errors(uri):
+                _blob(uri).download_to_file(spool, **_patiently())
+            spool.seek(0)
+            yield spool
         return
     try:
         stream = open(uri, "rb")
@@ -117,9 +180,9 @@ def writing(uri: str) -> Iterator[IO[bytes]]:
     if is_remote(uri):
         with tempfile.TemporaryFile() as spool:
             yield spool
-            spool.seek(0)
+            size = spool.seek(0, os.SEEK_END)
             with _remote_errors(uri):
-                _blob(uri).upload_from_file(spool)
+                _blob(uri).upload_from_file(spool, rewind=True, size=size, **_patiently())
         return
     target = Path(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -148,14 +211,8 @@ def write_bytes(uri: str, content: bytes) -> None:
 def create_once(uri: str, content: bytes) -> bool:
     """Writes `content` at `uri` only if nothing is there yet. True for the one caller that won."""
     if is_remote(uri):
-        from google.api_core.exceptions import PreconditionFailed
-
         with _remote_errors(uri):
-            try:
-                _blob(uri).upload_from_string(content, if_generation_match=0)
-            except PreconditionFailed:
-                return False
-        return True
+            return _create_remote(uri, content)
     target = Path(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -173,11 +230,26 @@ def create_once(uri: str, content: bytes) -> bool:
     return True
 
 
+def _create_remote(uri: str, content: bytes) -> bool:
+    from google.api_core.exceptions import PreconditionFailed
+
+    blob = _blob(uri)
+    creator = uuid.uuid4().hex
+    blob.metadata = {_CREATOR: creator}
+    try:
+        blob.upload_from_string(content, "application/octet-stream", if_generation_match=0, **_patiently())
+    except PreconditionFailed:
+        # Perhaps by ourselves: the answer to a first try was lost, and the second one is refused.
+        stored = blob.bucket.get_blob(blob.name, **_patiently())
+        return stored is not None and (stored.metadata or {}).get(_CREATOR) == creator
+    return True
+
+
 def exists(uri: str) -> bool:
     """Whether a file is stored at `uri`."""
     if is_remote(uri):
         with _remote_errors(uri):
-            return bool(_blob(uri).exists())
+            return bool(_blob(uri).exists(**_patiently()))
     return Path(uri).is_file()
 
 
@@ -194,14 +266,16 @@ def list_files(uri: str) -> list[StoredFile]:
 
 
 def _list_remote(uri: str) -> list[StoredFile]:
-    bucket, key = _bucket(uri)
-    prefix = f"{key.rstrip('/')}/" if key else ""
     with _remote_errors(uri):
-        blobs = list(bucket.list_blobs(prefix=prefix))
+        bucket, key = _bucket(uri)
+        blobs = [
+            blob
+            for blob in _listing(uri, fields="items(name,size),nextPageToken")
+            if not blob.name.endswith("/")  # a console's placeholder for a folder
+        ]
     return [
-        StoredFile(f"{GCS_SCHEME}{bucket.name}/{blob.name}", blob.name.removeprefix(prefix), blob.size or 0)
+        StoredFile(f"{GCS_SCHEME}{bucket.name}/{blob.name}", blob.name.removeprefix(_below(key)), blob.size or 0)
         for blob in blobs
-        if not blob.name.endswith("/")
     ]
 
 
@@ -217,11 +291,20 @@ def _list_local(uri: str) -> list[StoredFile]:
 def list_folders(uri: str) -> list[str]:
     """The names directly below the folder `uri` that are folders themselves, sorted."""
     if is_remote(uri):
-        return sorted({file.name.split("/")[0] for file in list_files(uri) if "/" in file.name})
+        return sorted(name for name in _folders_remote(uri) if name[0] not in "._")
     top = Path(uri)
     if not top.is_dir():
         return []
     return sorted(path.name for path in top.iterdir() if path.is_dir() and path.name[0] not in "._")
+
+
+def _folders_remote(uri: str) -> list[str]:
+    with _remote_errors(uri):
+        # The prefixes are known once every page has been fetched.
+        listing = _listing(uri, delimiter="/", fields="prefixes,nextPageToken")
+        for _ in listing.pages:
+            pass
+        return [prefix.rstrip("/").rpartition("/")[2] for prefix in listing.prefixes]
 
 
 def digest(uri: str) -> str:
@@ -229,7 +312,7 @@ def digest(uri: str) -> str:
     if is_remote(uri):
         with _remote_errors(uri):
             blob = _blob(uri)
-            blob.reload()
+            blob.reload(**_patiently())
             return f"crc32c:{blob.crc32c}:{blob.size}"
     accumulator = hashlib.blake2b(digest_size=16)
     with reading(uri) as stream:
@@ -241,8 +324,10 @@ def digest(uri: str) -> str:
 def delete_file(uri: str) -> None:
     """Removes the file at `uri`; none there is no fault."""
     if is_remote(uri):
-        with contextlib.suppress(MissingInputError), _remote_errors(uri):
-            _blob(uri).delete()
+        from google.api_core.exceptions import NotFound
+
+        with _remote_errors(uri), contextlib.suppress(NotFound):
+            _blob(uri).delete(**_patiently())
         return
     Path(uri).unlink(missing_ok=True)
 
@@ -250,12 +335,11 @@ def delete_file(uri: str) -> None:
 def delete_folder(uri: str) -> int:
     """Removes the folder `uri` and all below it. Returns how many files went; 0 if it was not there."""
     if is_remote(uri):
-        bucket, key = _bucket(uri)
         with _remote_errors(uri):
-            blobs = list(bucket.list_blobs(prefix=f"{key.rstrip('/')}/"))
-            for blob in blobs:
-                blob.delete()
-        return len(blobs)
+            bucket, _ = _bucket(uri)
+            names = [blob.name for blob in _listing(uri, fields="items(name),nextPageToken")]
+        _at_once(delete_file, [f"{GCS_SCHEME}{bucket.name}/{name}" for name in names])
+        return len(names)
     count = len(_list_local(uri))
     shutil.rmtree(uri, ignore_errors=True)
     return count
@@ -278,12 +362,15 @@ def local_folder(uri: str) -> Iterator[Path]:
         yield Path(uri)
         return
     with tempfile.TemporaryDirectory(prefix="recjobs-") as scratch:
-        for file in files:
-            target = Path(scratch) / file.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with _remote_errors(file.uri):
-                _blob(file.uri).download_to_filename(str(target))
+        _at_once(lambda file: _fetch(file, Path(scratch)), files)
         yield Path(scratch)
+
+
+def _fetch(file: StoredFile, into: Path) -> None:
+    target = into / file.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _remote_errors(file.uri):
+        _blob(file.uri).download_to_filename(str(target), **_patiently())
 
 
 @contextlib.contextmanager
@@ -295,8 +382,10 @@ def writing_folder(uri: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="recjobs-") as scratch:
         yield Path(scratch)
-        for path in sorted(Path(scratch).rglob("*")):
-            if path.is_file():
-                target = join(uri, path.relative_to(scratch).as_posix())
-                with _remote_errors(target):
-                    _blob(target).upload_from_filename(str(path))
+        paths = sorted(path for path in Path(scratch).rglob("*") if path.is_file())
+        _at_once(lambda path: _send(path, join(uri, path.relative_to(scratch).as_posix())), paths)
+
+
+def _send(path: Path, uri: str) -> None:
+    with _remote_errors(uri):
+        _blob(uri).upload_from_filename(str(path), **_patiently())
