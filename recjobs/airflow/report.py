@@ -88,10 +88,14 @@ def print_lists(settings: Settings, plan: Plan, shown: Sequence[Example]) -> Non
 
 def examples(extract: Manifest) -> list[Example]:
     """The user with the most events, the one in the middle, and one with the fewest; ties by id."""
-    frames = [pl.read_parquet(file.uri, columns=[c.USER, c.N_EVENTS]) for file in extract.parts("users")]
-    users = pl.concat(frames).sort(c.N_EVENTS, c.USER, descending=[True, False])
+    users = pl.concat(map(_activity, extract.parts("users"))).sort(c.N_EVENTS, c.USER, descending=[True, False])
     kinds = {0: "the busiest user", users.height // 2: "a user in the middle", users.height - 1: "a new user"}
     return [Example(users[c.USER][place], kind, users[c.N_EVENTS][place]) for place, kind in kinds.items()]
+
+
+def _activity(part: storage.StoredFile) -> pl.DataFrame:
+    with storage.reading(part.uri) as stream:
+        return pl.read_parquet(stream, columns=[c.USER, c.N_EVENTS])
 
 
 def print_metrics(plan: Plan) -> None:
