@@ -25,7 +25,7 @@ MIN_TREE_ITEMS = 1000
 _TRAINING_SAMPLE = 250_000
 _ANISOTROPIC_THRESHOLD = 0.2
 _EXACT_CELLS = 20_000_000
-_EFFORTS = ((0.05, 3), (0.1, 3), (0.2, 6), (0.4, 6), (1.0, 10))
+_EFFORTS = ((0.05, 3), (0.1, 3), (0.2, 6), (0.4, 6), (1.0, 4))
 """Share of the leaves looked into, and hits scored exactly as a multiple of K."""
 
 

@@ -86,8 +86,11 @@ class MeanEncoder(tf.Module):  # type: ignore[misc]
 
     def __call__(self, x: Any, event_day: Any, query_day: Any, training: bool) -> Any:
         del training
-        weights = tf.nn.softmax(self.bias(_ages(event_day, query_day), _visible(x, self.length))[:, 0])
-        return tf.einsum("bpq,bqd->bpd", weights, x)
+        return self.over(x, _ages(event_day, query_day), _visible(x, self.length))
+
+    def over(self, x: Any, days: Any, mask: Any) -> Any:
+        """The mean, from clipped ages and the mask of what is seen."""
+        return tf.einsum("bpq,bqd->bpd", tf.nn.softmax(self.bias(days, mask)[:, 0]), x)
 
 
 class GruEncoder(tf.Module):  # type: ignore[misc]
@@ -107,19 +110,25 @@ class GruEncoder(tf.Module):  # type: ignore[misc]
 
 
 class AttentionEncoder(tf.Module):  # type: ignore[misc]
-    """Pre-norm causal self-attention (Kang & McAuley 2018, with relative time as in Zhai et al. 2024, §3.1)."""
+    """Pre-norm causal self-attention (Kang & McAuley 2018, with relative time as in Zhai et al. 2024, §3.1).
+
+    The history's mean is added to the blocks' output. It is in the items' own space from the first step
+    on, where the blocks must learn their way to it, for which short nights have too few steps.
+    """
 
     def __init__(self, size: int, *, blocks: int, heads: int, dropout: float, length: int) -> None:
         super().__init__(name="attention_encoder")
         self.length = length
+        self.mean = MeanEncoder(length)
         self.blocks = [_Block(size, heads, dropout, length) for _ in range(blocks)]
 
     def __call__(self, x: Any, event_day: Any, query_day: Any, training: bool) -> Any:
         days = _ages(event_day, query_day)
         mask = _visible(x, self.length)
+        mean = self.mean.over(x, days, mask)
         for block in self.blocks:
             x = block(x, days, mask, training)
-        return x
+        return x + mean
 
 
 class _Block(tf.Module):  # type: ignore[misc]
