@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recjobs import __version__, storage
-from recjobs.errors import CorruptFileError, MissingDateError
+from recjobs.errors import CorruptFileError, MissingDateError, SettingsError
 from recjobs.flow import EARLIER, EARLIER_STAGES, JUDGED, STAGES, code_digest
 from recjobs.manifest import MANIFEST_NAME, Cutoffs, SourceFile, Sources, cutoffs_of, digest_of
 from recjobs.settings import Settings, load_settings, settings_from_dump
@@ -63,8 +63,9 @@ class Plan(_Record):
     notes: tuple[str, ...] = ()
 
     def stage_settings(self) -> Settings:
-        """The settings as they were planned, with today's database settings (they hold secrets)."""
-        return settings_from_dump({**self.settings, "database": load_settings(self.config).database})
+        """The settings as they were planned, with the database's URL of now: a plan keeps no secrets."""
+        database = {**self.settings["database"], "url": load_settings(self.config).database.url}
+        return settings_from_dump({**self.settings, "database": database})
 
 
 def plan_run(config: str, ds: date, overrides: Mapping[str, Any] | None = None) -> str:
@@ -73,8 +74,13 @@ def plan_run(config: str, ds: date, overrides: Mapping[str, Any] | None = None) 
     Raises:
         NotArrivedError: the events of `ds` are not there yet.
         MissingDateError: a day in the window, or everything before `ds - label_days`, is missing.
-        SettingsError: see `load_settings`.
+        SettingsError: see `load_settings`; or `overrides` hold the database's URL.
     """
+    if "database.url" in (overrides or {}):
+        raise SettingsError(
+            "database.url can't be overridden for one run: it holds a password, and a run's overrides are stored. "
+            "Set it in the config file, or as RECJOBS__DATABASE__URL."
+        )
     settings = load_settings(config, overrides)
     return store_plan(make_plan(settings, config, ds), settings)
 
@@ -210,7 +216,7 @@ def recipe_settings(settings: Settings, stage: str) -> dict[str, Any]:
 
 
 def _planned_settings(settings: Settings) -> dict[str, Any]:
-    return settings.model_dump(mode="json", exclude={"database"})
+    return settings.model_dump(mode="json", exclude={"database": {"url"}})
 
 
 def _identity(file: SourceFile) -> list[str | None]:

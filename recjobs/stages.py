@@ -93,8 +93,9 @@ def _run_process(plan_uri: str, step: Step) -> None:
 
 
 def _environment() -> dict[str, str]:
-    # TFRS needs the legacy Keras, chosen before TensorFlow is imported.
-    quiet = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
+    # TFRS needs the legacy Keras, chosen before TensorFlow is imported; below level 3 TensorFlow calls it an
+    # error that there is no GPU.
+    quiet = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
     return {**os.environ, **quiet, "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "0")}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recjobs import storage
-from recjobs.errors import CorruptFileError, MissingDateError, NotArrivedError
+from recjobs.errors import CorruptFileError, MissingDateError, NotArrivedError, SettingsError
 from recjobs.lineage import stale_reasons, status_of
 from recjobs.plan import Plan, load_plan, make_plan, plan_run, plans_of, store_plan
 from recjobs.settings import load_settings
@@ -177,3 +177,15 @@ def test_candidates_made_anew_make_those_learnt_from_them_stale(config: str) -> 
     finish(plan)
     finish(plan_of(config, DS - timedelta(days=2), retrieve__train__epochs=1))
     assert stale_reasons(settings, plan) == ["the candidates of 2026-03-29 were made anew by plan 2"]
+
+
+def test_a_plan_keeps_no_secret_and_takes_none_as_an_override(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="RECJOBS__DATABASE__URL"):
+        plan_run(config, DS, {"database.url": "postgresql://app:sesame@db/app"})
+    monkeypatch.setenv("RECJOBS__DATABASE__URL", "postgresql://app:sesame@db/app")
+    uri = plan_run(config, DS, {"database.schema_name": "lists"})
+    assert b"sesame" not in storage.read_bytes(uri)
+    settings = load_plan(uri).stage_settings()
+    assert settings.database.schema_name == "lists"
+    assert settings.database.url is not None
+    assert settings.database.url.get_secret_value() == "postgresql://app:sesame@db/app"
