@@ -1,8 +1,9 @@
-"""`python -m recjobs.airflow run|up|down`: what the Makefile calls."""
+"""`python -m recjobs.airflow run|prepare|up|environment|down`: what the Makefile and compose.yaml call."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 
 import typer
@@ -24,6 +25,12 @@ def run() -> None:
 
 
 @app.command()
+def prepare() -> None:
+    """Make the marketplace reach to yesterday, and the database answer."""
+    demo.prepare()
+
+
+@app.command()
 def up() -> None:
     """Start Airflow's UI with the DAGs, on the same data."""
     home = airflow_home()
@@ -34,6 +41,13 @@ def up() -> None:
     output.print(f"\nAirflow is at {home.url} (user admin, password {password})", highlight=False)
     output.print("Unpause nightly_recommendations and marketplace_traffic there to let the demo live on.")
     output.print("make down stops it.")
+
+
+@app.command()
+def environment() -> None:
+    """Print the environment of this Airflow, for a shell: eval "$(python -m recjobs.airflow environment)"."""
+    for name, value in airflow_home().environment().items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 @app.command()

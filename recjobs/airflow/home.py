@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from recjobs import settings
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 PORT_VARIABLE = "AIRFLOW_PORT"
+_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 SQLITE_ARGUMENTS = {"timeout": 60}
 """Seconds that Airflow's processes wait for each other's writes; Airflow finds this by name."""
 _ARGUMENTS_NAME = "recjobs.airflow.home.SQLITE_ARGUMENTS"
@@ -65,6 +67,8 @@ class AirflowHome:
             "API__PORT": self.port,
             "API__BASE_URL": self.url,
             "API__WORKERS": 1,
+            # Tokens that one process signs and another checks. Left alone, each would make up a secret of its own.
+            "API_AUTH__JWT_SECRET": self._secret(),
             "LOGGING__BASE_LOG_FOLDER": self.logs,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
         }
@@ -78,11 +82,17 @@ class AirflowHome:
         """Where Airflow keeps the password that it made up for the user `admin`."""
         return self.folder / "passwords.json"
 
+    def _secret(self) -> str:
+        file = self.folder / "secret"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError), open(os.open(file, _NEW_FILE, 0o600), "w") as stream:
+            stream.write(secrets.token_urlsafe(64))
+        return file.read_text()
+
     def enter(self) -> None:
         """Makes this process one of this Airflow's. Must come before Airflow is imported."""
         if "airflow" in sys.modules:
             raise RuntimeError("Airflow is imported already and has read its settings; call enter() before.")
-        self.folder.mkdir(parents=True, exist_ok=True)
         os.environ.update(self.environment())
 
     def migrate(self) -> None:

@@ -6,6 +6,7 @@ process that has taken over an id is never taken for ours.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -32,6 +33,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 START_SECONDS = 180
 STOP_SECONDS = 30
+CHILD_STOP_SECONDS = 5
 _LAST_LINES = 15
 
 
@@ -88,12 +90,9 @@ def stop(home: AirflowHome) -> list[str]:
     services = running(home)
     processes = [process for service in services if (process := service.process())]
     families = [*processes, *(child for process in processes for child in process.children(recursive=True))]
-    for process in processes:
-        process.terminate()
-    _, alive = psutil.wait_procs(families, timeout=STOP_SECONDS)
-    for process in alive:
-        process.kill()
-    psutil.wait_procs(alive, timeout=STOP_SECONDS)
+    # The services first: they end their own children in good order.
+    _end(processes, STOP_SECONDS)
+    _end(families, CHILD_STOP_SECONDS)
     _file(home).unlink(missing_ok=True)
     return [service.name for service in services]
 
@@ -106,6 +105,17 @@ def health(home: AirflowHome) -> dict[str, str | None]:
     except (urllib.error.URLError, TimeoutError, ConnectionError, json.JSONDecodeError):
         return {}
     return {name: part["status"] for name, part in parts.items()}
+
+
+def _end(processes: list[psutil.Process], seconds: float) -> None:
+    """Asks the processes to end, and after `seconds` ends those that have not."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    for process in alive:
+        process.kill()
+    psutil.wait_procs(alive, timeout=seconds)
 
 
 def _migrate(home: AirflowHome) -> None:
