@@ -99,12 +99,10 @@ def _remote_errors(uri: str) -> Iterator[None]:
         ) from error
     except (
         exceptions.ServerError,
-        exceptions.TooManyRequests,
         exceptions.RetryError,
         DataCorruption,
         TransportError,
         RequestException,
-        ConnectionError,
     ) as error:
         raise StorageUnavailableError(f"{uri}: the bucket does not answer ({error}).", uri=uri) from error
     except GoogleAuthError as error:

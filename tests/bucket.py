@@ -1,7 +1,7 @@
 """A bucket on this machine: the part of Cloud Storage's JSON API that `recjobs.storage` uses, over real HTTP.
 
 In memory, one request a thread. Google's own client talks to it when `STORAGE_EMULATOR_HOST` names it. Faults can be
-planted: a status that the next requests get, or answers that are lost after the work was done.
+planted: a status that the next requests get, answers that are lost after the work was done, downloads that break off.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Store:
     refused: list[tuple[str, int]] = field(default_factory=list)
     lost_answers: int = 0
     damaged: bool = False
+    broken_off: int = 0
     uploads: dict[str, Upload] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -251,6 +252,10 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.store.broken_off > 0 and "/download/" in self.path:
+            self.store.broken_off -= 1
+            self.close_connection = True
+            content = content[: len(content) // 2]
         self.wfile.write(content)
 
 

@@ -160,6 +160,30 @@ def test_a_damaged_file_is_not_given_out(store: bucket.Store) -> None:
         fetch_folder(TOP)
 
 
+def test_a_download_that_breaks_off_goes_on(store: bucket.Store) -> None:
+    content = os.urandom(3 << 20)
+    storage.write_bytes(FILE, content)
+    store.broken_off = 2
+    assert storage.read_bytes(FILE) == content
+    assert store.broken_off == 0
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_download_that_never_ends_well_can_be_tried_again(store: bucket.Store) -> None:
+    storage.write_bytes(FILE, os.urandom(1 << 20))
+    store.broken_off = 1000
+    with pytest.raises(StorageUnavailableError, match=FILE):
+        storage.read_bytes(FILE)
+
+
+def test_an_address_without_its_scheme_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "localhost:4443")
+    storage._client.cache_clear()
+    with pytest.raises(StorageUnavailableError, match="localhost:4443"):
+        storage.read_bytes(FILE)
+    storage._client.cache_clear()
+
+
 def test_the_winner_knows_it_though_its_answer_was_lost(store: bucket.Store) -> None:
     store.lost_answers = 1
     assert storage.create_once(FILE, b"mine")
