@@ -56,7 +56,7 @@ def perform(plan: Plan, step: Step) -> Manifest:
     try:
         made: Manifest = importlib.import_module(stage.module).run(inputs, settings.view(stage.sections), out)
     except BaseException:
-        storage.delete_folder(out.folder)
+        _remove(out.folder)
         raise
     complete = made.model_copy(
         update={
@@ -72,6 +72,14 @@ def perform(plan: Plan, step: Step) -> Manifest:
     _, winner = store(complete, step.run_folder)
     logger.info("%s of %s done in %.1f s: %s", step.stage, step.ds, complete.timings["total"], _counts(complete))
     return winner
+
+
+def _remove(folder: str) -> None:
+    """Removes a failed attempt's files. Without a manifest they count for nothing, so failing here must not hide why."""
+    try:
+        storage.delete_folder(folder)
+    except (RecjobsError, OSError) as error:
+        logger.warning("%s: what a failed attempt wrote could not be removed (%s)", folder, error)
 
 
 def _pin(uri: str) -> InputRef:

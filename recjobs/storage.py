@@ -182,16 +182,20 @@ def writing(uri: str) -> Iterator[IO[bytes]]:
             with _remote_errors(uri):
                 _blob(uri).upload_from_file(spool, rewind=True, size=size, **_patiently())
         return
-    target = Path(uri)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = _beside(Path(uri))
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             yield stream
-        os.replace(temporary, target)
+        os.replace(temporary, uri)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def _beside(target: Path) -> Path:
+    """A new name in the folder of `target`, which is made; the file gets the rights that this user's files have."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex}")
 
 
 def read_bytes(uri: str) -> bytes:
@@ -211,20 +215,18 @@ def create_once(uri: str, content: bytes) -> bool:
     if is_remote(uri):
         with _remote_errors(uri):
             return _create_remote(uri, content)
-    target = Path(uri)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = _beside(Path(uri))
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         # A hard link fails if the name exists: complete and exclusive in one step.
-        os.link(temporary, target)
+        os.link(temporary, uri)
     except FileExistsError:
         return False
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return True
 
 

@@ -174,3 +174,12 @@ def test_a_folder_goes_there_and_back(top: str) -> None:
         found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert found == contents
     assert folder.exists() != storage.is_remote(top)
+
+
+def test_a_file_has_the_rights_of_any_other(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"x")
+    storage.write_bytes(str(tmp_path / "written"), b"x")
+    assert storage.create_once(str(tmp_path / "created"), b"x")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes == {plain.stat().st_mode}
