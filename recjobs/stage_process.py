@@ -75,7 +75,7 @@ def perform(plan: Plan, step: Step) -> Manifest:
 
 
 def _remove(folder: str) -> None:
-    """Removes a failed attempt's files. Without a manifest they count for nothing, so failing here must not hide why."""
+    """Removes a failed attempt's files. They count for nothing without a manifest: failing here must not hide why."""
     try:
         storage.delete_folder(folder)
     except (RecjobsError, OSError) as error:
