@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 
 from recjobs import storage
 from recjobs.columns import part_name
-from recjobs.combining import combined
 from recjobs.compose import lists, popularity, summary
 from recjobs.compose.catalogue import Catalogue, load_catalogue, require_something_to_show
 from recjobs.compose.checks import checks_of, item_lists_check
@@ -30,6 +29,7 @@ from recjobs.compose.reasons import event_words, load_neighbours
 from recjobs.compose.segments import require_columns
 from recjobs.errors import CorruptFileError, SettingsError
 from recjobs.manifest import Check, Inputs, Manifest, Output
+from recjobs.passes import combined, ready
 from recjobs.settings import Settings
 from recjobs.sources.config import EventType
 
@@ -88,7 +88,7 @@ def _write_popularity(inputs: Inputs, config: Settings, catalogue: Catalogue, ou
     shards = _paired(inputs["extract"], "events", inputs["extract"], "users")
     counter = partial(_count, config.compose.segment_by, window)
     counts: Counts = combined(
-        config.beam, "popularity", shards, _Ready(counter), popularity.combine, out.uri(".popularity")
+        config.beam, "popularity", shards, ready(counter), popularity.combine, out.uri(".popularity")
     )
     _write(popularity.rank(counts, catalogue, config.compose, weights), out.uri(POPULARITY_FILE))
 
@@ -96,16 +96,6 @@ def _write_popularity(inputs: Inputs, config: Settings, catalogue: Catalogue, ou
 def _count(segment_by: list[str], window: Window, parts: tuple[str, str]) -> Counts:
     events, users = parts
     return popularity.count_shard(events, users, segment_by, window)
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """Prepares nothing: a function that needs no loading."""
-
-    function: Callable[[tuple[str, str]], Counts]
-
-    def __call__(self) -> Callable[[tuple[str, str]], Counts]:
-        return self.function
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from recjobs import columns, storage
 from recjobs.columns import USER
-from recjobs.combining import combined
 from recjobs.evaluate import checks, gate, judging
 from recjobs.evaluate.gate import Seen, SurfaceRules
 from recjobs.evaluate.items import Items
@@ -23,6 +22,7 @@ from recjobs.evaluate.judging import ALL, DIFFERENCE, RECJOBS, Row, Rules, Tally
 from recjobs.evaluate.outcomes import read_outcomes
 from recjobs.evaluate.report import Evaluation, write_report
 from recjobs.manifest import Check, Inputs, Manifest, Output
+from recjobs.passes import combined
 from recjobs.settings import Settings
 
 logger = logging.getLogger(__name__)

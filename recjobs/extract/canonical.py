@@ -12,8 +12,8 @@ from recjobs.extract import attributes
 from recjobs.extract.checks import misordered_events
 from recjobs.extract.frames import read_scratch_folder, write_frame, write_scratch
 from recjobs.extract.job import Job, end_of
-from recjobs.extract.passes import Record
 from recjobs.extract.splitting import scratch_schema, unit_contract
+from recjobs.passes import Record
 from recjobs.sources.contract import event_contract
 
 TRAIN_EVENTS = "train_events"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recjobs.errors import QuarantineLimitError
-from recjobs.extract.passes import Record
+from recjobs.passes import Record
 
 TOP_REASONS = 5
 _SUMS = ("read", "quarantined", "late", "before_window")

@@ -15,8 +15,8 @@ import polars as pl
 from recjobs import columns as c
 from recjobs.extract.frames import write_frame, write_scratch
 from recjobs.extract.job import Job, end_of, start_of
-from recjobs.extract.passes import Record
 from recjobs.manifest import SourceFile
+from recjobs.passes import Record
 from recjobs.shards import shard_of
 from recjobs.sources.config import EventsSource
 from recjobs.sources.contract import Contract, event_contract, user_contract

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -24,16 +24,18 @@ from recjobs.extract.canonical import canonical_shard
 from recjobs.extract.checks import faults_of_items, promises
 from recjobs.extract.frames import read_scratch, write_frame, write_scratch
 from recjobs.extract.job import Job
-from recjobs.extract.passes import Record, run_pass
 from recjobs.extract.report import bad_share, data_report, merged, require_within_limit
 from recjobs.extract.snapshots import undated_note
 from recjobs.extract.splitting import split_unit, units
 from recjobs.extract.users import ShardOfUsers, users_shard
 from recjobs.extract.vocabulary import build_vocabulary
 from recjobs.manifest import Inputs, Manifest, Output
+from recjobs.passes import Record, ready, run_pass
 from recjobs.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+Element = TypeVar("Element")
 
 
 def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
@@ -56,9 +58,7 @@ def _extract(job: Job, inputs: Inputs, out: Output) -> Manifest:
     clock = _Clock()
     snapshot, sections = _read_sources(job, inputs)
     clock.lap("read")
-    shards = run_pass(
-        job.settings.beam, "canonical events", range(job.shards), partial(canonical_shard, job), job.scratch()
-    )
+    shards = _pass(job, "canonical events", range(job.shards), canonical_shard)
     clock.lap("canonical")
     items, vocabulary = _write_items(job, snapshot)
     clock.lap("items")
@@ -90,7 +90,7 @@ def _read_sources(job: Job, inputs: Inputs) -> tuple[item_states.Snapshot, dict[
     """Splits events and users by shard, reads the items; raises when too many rows are bad."""
     work = units(inputs.sources.events, inputs.sources.users)
     logger.info("reading %d files of events, %d of users", len(inputs.sources.events), len(inputs.sources.users))
-    tallies = run_pass(job.settings.beam, "read sources", work, partial(split_unit, job), job.scratch())
+    tallies = _pass(job, "read sources", work, split_unit)
     snapshot, items_tally = item_states.read_snapshot(job, inputs.sources.items, quarantine_part=len(work))
     sections = merged([*tallies, items_tally.record("items")])
     require_within_limit(sections, job.settings.extract.quarantine_limit)
@@ -116,7 +116,11 @@ def _write_users(job: Job, trained: Sequence[int]) -> list[Record]:
     """Runs the users' pass; a shard's indexes start after those of the shards before it."""
     before = accumulate(trained[:-1], initial=0)
     work = [ShardOfUsers(number, count) for number, count in enumerate(before)]
-    return run_pass(job.settings.beam, "user states", work, partial(users_shard, job), job.scratch())
+    return _pass(job, "user states", work, users_shard)
+
+
+def _pass(job: Job, name: str, work: Sequence[Element], function: Callable[[Job, Element], Record]) -> list[Record]:
+    return run_pass(job.settings.beam, name, work, ready(partial(function, job)), job.scratch("pass"))
 
 
 def _total(records: Sequence[Record], name: str) -> Any:

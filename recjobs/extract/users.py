@@ -17,8 +17,8 @@ from recjobs.extract.canonical import count_columns, part, snapshot_shard
 from recjobs.extract.frames import read_columns, read_scratch, write_table
 from recjobs.extract.histories import Timeline
 from recjobs.extract.job import Job, end_of
-from recjobs.extract.passes import Record
 from recjobs.extract.sequences import write_sequences
+from recjobs.passes import Record
 from recjobs.sources.config import SnapshotSource
 from recjobs.sources.contract import Kind, user_contract
 

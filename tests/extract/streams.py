@@ -152,10 +152,11 @@ def extract(folder: Path, config: Settings, ds: date, run: str = "run") -> Manif
 
 
 def without_beam(
-    config: Any, name: str, work: Sequence[Any], function: Callable[[Any], Any], scratch: str
+    config: Any, name: str, work: Sequence[Any], prepare: Callable[[], Callable[[Any], Any]], scratch: str
 ) -> list[Any]:
     """In place of `run_pass` where Beam itself is not the point: its start costs more than a small stream."""
     del config, name, scratch
+    function = prepare()
     return [function(element) for element in work]
 
 

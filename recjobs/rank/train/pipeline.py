@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-import apache_beam as beam
+import polars as pl
 
-from recjobs import columns, pipeline, storage
+from recjobs import columns, storage
 from recjobs.errors import ContractError
 from recjobs.manifest import Manifest
+from recjobs.passes import run_pass
 from recjobs.rank.features import FeatureSpec, ItemTable, item_table
 from recjobs.rank.states import read_items
 from recjobs.rank.train.examples import Examples, build_examples, join_examples, read_examples, write_examples
@@ -47,42 +48,38 @@ class ExampleSources:
         return item_table(read_items(self.earlier), self.spec, self.earlier.cutoffs.history_until)
 
 
-class BuildExamples(beam.DoFn):  # type: ignore[misc]
-    """Shard number in; the URI of that shard's stored examples out."""
+def _builder(sources: ExampleSources, config: Settings, folder: str) -> Callable[[int], str]:
+    ids = read_items(sources.earlier)[columns.ITEM]
+    return partial(_store_examples, sources, config, folder, ids, sources.item_table())
 
-    def __init__(self, sources: ExampleSources, config: Settings, folder: str) -> None:
-        self._sources, self._config, self._folder = sources, config, folder
 
-    def setup(self) -> None:
-        self._ids = read_items(self._sources.earlier)[columns.ITEM]
-        self._table = self._sources.item_table()
-
-    def process(self, shard: int) -> Iterator[str]:
-        sources = self._sources
-        examples = build_examples(
-            shard,
-            sources.shards(),
-            sources.extract,
-            sources.earlier,
-            sources.search,
-            self._ids,
-            self._table,
-            sources.spec,
-            sources.window,
-            self._config,
-        )
-        uri = storage.join(self._folder, columns.part_name(shard, "npz"))
-        write_examples(examples, uri)
-        yield uri
+def _store_examples(
+    sources: ExampleSources, config: Settings, folder: str, ids: pl.Series, table: ItemTable, shard: int
+) -> str:
+    """Stores the examples of a shard; returns their URI."""
+    examples = build_examples(
+        shard,
+        sources.shards(),
+        sources.extract,
+        sources.earlier,
+        sources.search,
+        ids,
+        table,
+        sources.spec,
+        sources.window,
+        config,
+    )
+    uri = storage.join(folder, columns.part_name(shard, "npz"))
+    write_examples(examples, uri)
+    return uri
 
 
 def all_examples(sources: ExampleSources, config: Settings, folder: str) -> Examples:
     """The examples of all shards, in their order. `folder` holds them meanwhile and is gone afterwards."""
-    shards = sources.shards()
+    work = range(sources.shards())
+    prepare = partial(_builder, sources, config, folder)
     try:
-        with pipeline.pipeline(config.beam) as flow:
-            numbers: Any = flow | "Shards" >> beam.Create(range(shards), reshuffle=False)
-            numbers | "Build examples" >> beam.ParDo(BuildExamples(sources, config, folder))
-        return join_examples([read_examples(file.uri) for file in storage.list_files(folder)])
+        stored = run_pass(config.beam, "examples", work, prepare, storage.join(folder, "pass"))
+        return join_examples([read_examples(uri) for uri in stored])
     finally:
         storage.delete_folder(folder)

@@ -6,19 +6,17 @@ a time.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-import apache_beam as beam
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 
 from recjobs import columns, storage
-from recjobs.pipeline import BeamConfig, pipeline
+from recjobs.passes import Record, run_pass
+from recjobs.pipeline import BeamConfig
 from recjobs.retrieve.search.index import Effort, Found, Searcher, exact_searcher, load_index
 from recjobs.retrieve.search.towers import Tower, TowerFacts, user_vectors
 from recjobs.retrieve.search.vectors import list_column, matrix, read_database, read_table, write_table
@@ -27,7 +25,7 @@ from recjobs.retrieve.user_features import STATE_COLUMNS
 TOWERS = columns.SOURCES.index("towers")
 _CHECKED_USERS = 1000
 """Users of a shard whose candidates are checked for duplicates; sorting all would cost as much as the search."""
-_COUNTERS = ("users", "refilled", "duplicates")
+_COUNTS = ("users", "refilled", "duplicates")
 
 
 @dataclass(frozen=True)
@@ -55,25 +53,28 @@ class SearchTask:
 
 
 def embed_users(task: EmbedTask, parts: Sequence[str], config: BeamConfig) -> dict[str, int]:
-    """Writes a vectors part for each part of states. Returns the number of `users`."""
-    return _run(_EmbedShard(task), parts, config)
+    """Writes a vectors part for each part of states. Returns the number of `users`.
+
+    Raises:
+        ModelError: the tower can't be loaded, or a vector is not finite.
+        MissingInputError: the tower or a part is not there.
+    """
+    records = run_pass(config, "user vectors", parts, partial(_embedder, task), storage.join(task.vectors, ".pass"))
+    return {"users": sum(record["users"] for record in records)}
 
 
 def search_users(task: SearchTask, parts: Sequence[str], config: BeamConfig) -> dict[str, int]:
     """Writes a candidates part for each part of vectors.
 
     Returns the number of `users`, of users `refilled` exactly, and of `duplicates` among the users checked.
+
+    Raises:
+        ModelError: no item is available.
+        MissingInputError: the index or a part is not there.
     """
-    return _run(_SearchShard(task), parts, config)
-
-
-def _run(transform: beam.DoFn, parts: Sequence[str], config: BeamConfig) -> dict[str, int]:
-    run = pipeline(config)
-    run | beam.Create(list(parts)) | beam.Reshuffle() | beam.ParDo(transform)
-    result = run.run()
-    result.wait_until_finish()
-    counters = {counter.key.metric.name: counter.result for counter in result.metrics().query()["counters"]}
-    return {name: int(counters.get(name) or 0) for name in _COUNTERS}
+    scratch = storage.join(task.candidates, ".pass")
+    records = run_pass(config, "candidates", parts, partial(_candidate_finder, task), scratch)
+    return {name: sum(record[name] for record in records) for name in _COUNTS}
 
 
 def embed_shard(tower: Tower, users: pl.DataFrame, task: EmbedTask) -> pa.Table:
@@ -97,60 +98,30 @@ def duplicate_users(found: Found) -> int:
     return int((ordered[:, 1:] == ordered[:, :-1]).any(axis=1).sum())
 
 
-class _Worker(beam.DoFn):  # type: ignore[misc]
-    """Keeps what `setup` opened until `teardown`."""
-
-    def setup(self) -> None:
-        self.stack = contextlib.ExitStack()
-
-    def teardown(self) -> None:
-        self.stack.close()
-
-    def local(self, uri: str) -> Any:
-        return self.stack.enter_context(storage.local_folder(uri))
-
-    @staticmethod
-    def count(name: str, value: int) -> None:
-        Metrics.counter("retrieve/search", name).inc(value)
+def _embedder(task: EmbedTask) -> Callable[[str], Record]:
+    # A tower is in memory once loaded: a copy of its folder need not stay.
+    with storage.local_folder(task.tower) as folder:
+        return partial(_embed_part, task, Tower(folder))
 
 
-class _EmbedShard(_Worker):
-    """A part of user states in; a part of user vectors written, its name out."""
-
-    def __init__(self, task: EmbedTask) -> None:
-        self.task = task
-
-    def setup(self) -> None:
-        super().setup()
-        self.tower = Tower(self.local(self.task.tower))
-
-    def process(self, part: str) -> Iterator[str]:
-        with storage.reading(storage.join(self.task.users, part)) as stream:
-            users = pl.read_parquet(stream, columns=list(STATE_COLUMNS))
-        write_table(embed_shard(self.tower, users, self.task), storage.join(self.task.vectors, part))
-        self.count("users", users.height)
-        yield part
+def _embed_part(task: EmbedTask, tower: Tower, part: str) -> Record:
+    with storage.reading(storage.join(task.users, part)) as stream:
+        users = pl.read_parquet(stream, columns=list(STATE_COLUMNS))
+    write_table(embed_shard(tower, users, task), storage.join(task.vectors, part))
+    return {"users": users.height}
 
 
-class _SearchShard(_Worker):
-    """A part of user vectors in; a part of candidates written, its name out."""
+def _candidate_finder(task: SearchTask) -> Callable[[str], Record]:
+    database = read_database(task.item_vectors, task.items)
+    if task.effort is None:
+        return partial(_search_part, task, exact_searcher(database, task.k))
+    with storage.local_folder(task.index) as folder:
+        index = load_index(folder)
+    return partial(_search_part, task, Searcher(database, index, task.k, task.effort))
 
-    def __init__(self, task: SearchTask) -> None:
-        self.task = task
 
-    def setup(self) -> None:
-        super().setup()
-        database = read_database(self.task.item_vectors, self.task.items)
-        if self.task.effort is None:
-            self.searcher = exact_searcher(database, self.task.k)
-        else:
-            self.searcher = Searcher(database, load_index(self.local(self.task.index)), self.task.k, self.task.effort)
-
-    def process(self, part: str) -> Iterator[str]:
-        table = read_table(storage.join(self.task.user_vectors, part))
-        found = self.searcher.search(matrix(table[columns.VECTOR]))
-        write_table(candidates_table(table[columns.USER], found), storage.join(self.task.candidates, part))
-        self.count("users", table.num_rows)
-        self.count("refilled", found.refilled)
-        self.count("duplicates", duplicate_users(found))
-        yield part
+def _search_part(task: SearchTask, searcher: Searcher, part: str) -> Record:
+    table = read_table(storage.join(task.user_vectors, part))
+    found = searcher.search(matrix(table[columns.VECTOR]))
+    write_table(candidates_table(table[columns.USER], found), storage.join(task.candidates, part))
+    return {"users": table.num_rows, "refilled": found.refilled, "duplicates": duplicate_users(found)}

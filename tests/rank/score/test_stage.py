@@ -13,7 +13,7 @@ import pytest
 from recjobs import columns
 from recjobs.errors import ContractError, ModelError
 from recjobs.manifest import Manifest
-from recjobs.rank.ranker import Ranker, load_ranker
+from recjobs.rank.ranker import ABOUT_FILE, MODEL_FOLDER, Ranker, load_ranker
 from recjobs.rank.score import stage
 from recjobs.rank.score.scoring import make_scorer
 from recjobs.rank.states import Candidates, UserShard, read_candidates, read_items, read_users
@@ -153,6 +153,21 @@ def test_a_missing_part_of_candidates_is_refused(trained_night: TrainedNight, tm
     inputs = night.inputs(rank__train=trained_night.trained, retrieve__search=search)
     with pytest.raises(ContractError, match="1 parts of candidates"):
         stage.run(inputs, night.settings, night.out("rank/score", "missing"))
+
+
+def test_a_ranker_that_cannot_be_loaded_gives_up(trained_night: TrainedNight, tmp_path: Path) -> None:
+    """With our own error, though a worker raised it: Beam's would be taken for a crash and tried again."""
+    night, trained = trained_night.night, trained_night.trained
+    model = tmp_path / MODEL_FOLDER
+    model.mkdir()
+    (model / "saved_model.pb").write_bytes(b"cut")
+    (tmp_path / ABOUT_FILE).write_bytes((Path(trained.folder) / ABOUT_FILE).read_bytes())
+    inputs = night.inputs(rank__train=trained.model_copy(update={"folder": str(tmp_path)}))
+    out = night.out("rank/score", "unloadable")
+    with pytest.raises(ModelError, match="the ranker can't be loaded") as told:
+        stage.run(inputs, night.settings, out)
+    assert told.value.details == {"uri": str(model)}
+    assert not list(Path(out.folder).rglob("*.pickle"))
 
 
 def test_an_empty_shard_has_an_empty_part(trained_night: TrainedNight, ranker: Ranker) -> None:

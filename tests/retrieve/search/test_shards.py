@@ -8,9 +8,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from recjobs import columns
+from recjobs.errors import MissingInputError, ModelError
 from recjobs.pipeline import BeamConfig
 from recjobs.retrieve.search.index import Found, build_index, efforts, exact_top
-from recjobs.retrieve.search.shards import SearchTask, candidates_table, duplicate_users, search_users
+from recjobs.retrieve.search.shards import (
+    EmbedTask,
+    SearchTask,
+    candidates_table,
+    duplicate_users,
+    embed_users,
+    search_users,
+)
+from recjobs.retrieve.search.towers import TowerFacts
 from recjobs.retrieve.search.vectors import list_column, matrix, read_database, write_table
 
 ITEMS, K = 2000, 40
@@ -68,6 +77,22 @@ def test_workers_find_every_users_best_available_items(tmp_path: Path, scann: bo
     assert recall >= (0.98 if scann else 1.0)
     empty = pq.read_table(tmp_path / "candidates" / columns.part_name(1))
     assert (empty.num_rows, empty.schema) == (0, columns.CANDIDATE_SCHEMA)
+
+
+def test_a_worker_without_its_tower_or_part_gives_up(tmp_path: Path) -> None:
+    """With our own error: Beam's would be taken for a crash and tried again."""
+    tower, beam = str(tmp_path / "tower"), BeamConfig(shards=2)
+    task = EmbedTask(tower, str(tmp_path / "users"), str(tmp_path / "vectors"), TowerFacts(16, 8, ITEMS), now=0)
+    with pytest.raises(MissingInputError, match="no such folder") as told:
+        embed_users(task, [columns.part_name(0)], beam)
+    assert told.value.details == {"uri": tower}
+    (tmp_path / "tower").mkdir()
+    (tmp_path / "tower" / "saved_model.pb").write_bytes(b"cut")
+    with pytest.raises(ModelError, match="no SavedModel"):
+        embed_users(task, [columns.part_name(0)], beam)
+    with pytest.raises(MissingInputError) as told:
+        search_users(task_of(tmp_path, scann=False), [columns.part_name(0), columns.part_name(7)], beam)
+    assert told.value.details == {"uri": str(tmp_path / "users" / columns.part_name(7))}
 
 
 def test_users_with_an_item_twice_are_counted() -> None:
