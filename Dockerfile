@@ -7,14 +7,15 @@ RUN install -d -o airflow -g 0 -m 0775 /opt/recjobs /opt/recjobs/work
 USER airflow
 WORKDIR /opt/recjobs
 
-# The lock first: this layer, the big one, is made again only when the lock changes.
+# The lock first: this layer, the big one, is made again only when the lock changes. Syncing removes what is not in
+# the lock, the package that brings uv as well, so its program is put aside before.
 COPY --chown=airflow:0 requirements.lock ./
-RUN uv pip sync --no-cache --require-hashes requirements.lock
+RUN cp "$(command -v uv)" /tmp/uv && /tmp/uv pip sync --no-cache --require-hashes requirements.lock
 
 COPY --chown=airflow:0 pyproject.toml README.md LICENSE ./
 COPY --chown=airflow:0 sql sql
 COPY --chown=airflow:0 recjobs recjobs
-RUN uv pip install --no-cache --no-deps .
+RUN /tmp/uv pip install --no-cache --no-deps .
 COPY --chown=airflow:0 plugins plugins
 COPY --chown=airflow:0 dags dags
 

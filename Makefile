@@ -50,5 +50,5 @@ quality: $(READY) ## Measure the lists' quality on real data sets
 	@$(BIN)/python -m benchmarks.quality
 
 clean: ## Stop what runs and remove everything that was made: environment, data, databases, caches
-	@if [ -x $(BIN)/python ] && [ -d work ]; then $(BIN)/python -m recjobs.airflow down; fi
+	-@if [ -x $(BIN)/python ] && [ -d work ]; then $(BIN)/python -m recjobs.airflow down; fi
 	rm -rf $(VENV) work build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
