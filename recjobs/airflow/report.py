@@ -17,7 +17,6 @@ from recjobs.cli.printing import output, print_table, progress
 from recjobs.manifest import Manifest
 from recjobs.plan import Plan, plans_of
 from recjobs.publish import reading
-from recjobs.publish.connection import database_url
 from recjobs.settings import Settings
 from recjobs.stages import manifest_of
 from recjobs.titles import ItemFacts, items_of
@@ -64,10 +63,10 @@ def print_place(settings: Settings, user: str) -> None:
     call = f"select * from {settings.database.schema_name}.get_list('{user}', '{SURFACE}', 20)"
     lines = (
         f"The lists are in Postgres, generation {live.ds}/{live.seq}:" if live else "No lists are live.",
-        f"  psql '{database_url(settings.database)}' -c \"{call}\"",
-        f"  .venv/bin/recjobs show {user:<12} the list of a user, with titles",
-        "  .venv/bin/recjobs db psql           SQL, without a psql on this machine",
-        "  make up                             Airflow's UI with these runs; make down stops it and Postgres",
+        f'  .venv/bin/recjobs db psql -- -c "{call}"',
+        f"  .venv/bin/recjobs show {user:<22} the list of a user, with titles",
+        "  .venv/bin/recjobs db url                its address, password included, for the app",
+        "  make up                                     Airflow's UI with these runs; make down stops it and Postgres",
     )
     output.print()
     for line in lines:
