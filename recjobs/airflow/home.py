@@ -11,6 +11,7 @@ import os
 import secrets
 import sqlite3
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from recjobs import settings
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 PORT_VARIABLE = "AIRFLOW_PORT"
-_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 SQLITE_ARGUMENTS = {"timeout": 60}
 """Seconds that Airflow's processes wait for each other's writes; Airflow finds this by name."""
 _ARGUMENTS_NAME = "recjobs.airflow.home.SQLITE_ARGUMENTS"
@@ -85,8 +85,13 @@ class AirflowHome:
     def _secret(self) -> str:
         file = self.folder / "secret"
         self.folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError), open(os.open(file, _NEW_FILE, 0o600), "w") as stream:
-            stream.write(secrets.token_urlsafe(64))
+        if not file.exists():
+            # Linked when it is complete: of several processes at once one wins, and none reads half a secret.
+            with tempfile.NamedTemporaryFile("w", dir=self.folder) as scratch:
+                scratch.write(secrets.token_urlsafe(64))
+                scratch.flush()
+                with contextlib.suppress(FileExistsError):
+                    os.link(scratch.name, file)
         return file.read_text()
 
     def enter(self) -> None:
