@@ -7,9 +7,9 @@ here needs anybody at night.
 
 1. **wait_for_events**: waits until the data date's events have arrived, and says which date is missing.
 2. **plan**: pins the exact files and earlier artefacts that the run will read. Nothing later is looked at.
-3. **earlier**: only where no earlier candidates exist (a first run): extracts, trains and retrieves as of
+3. **extract**: checks the events, builds histories, counts and training sequences.
+4. **earlier**: only where no earlier candidates exist (a first run): extracts, trains and retrieves as of
    `label_days` before, so that the ranker can learn from outcomes it has not seen. Skipped otherwise.
-4. **extract**: checks the events, builds histories, counts and training sequences.
 5. **retrieve_train**, **retrieve_search**: trains the two towers; finds every user's candidates.
 6. **rank_train**, **rank_score**: trains the ranker on earlier candidates and what followed; scores tonight's.
 7. **compose**: rules, fallbacks and reasons; every user gets a full list.
@@ -153,11 +153,13 @@ def nightly_recommendations() -> None:
     """Arrows only; the work is in `recjobs`."""
     plan_uri = plan()
     wait_for_events() >> plan_uri
-    first, *later, publish = STAGES
+    extract, train, *later, publish = STAGES
     chain(
+        # First, so that a fault in tonight's input is told before anything is trained.
+        stage(extract, plan_uri),
         earlier(plan_uri),
         # Goes on when the earlier steps were skipped, not when one failed.
-        stage(first, plan_uri, trigger_rule=TriggerRule.NONE_FAILED),
+        stage(train, plan_uri, trigger_rule=TriggerRule.NONE_FAILED),
         *(stage(step, plan_uri) for step in later),
         # The arrow that must never be lost: nothing is published before `evaluate` has passed it.
         stage(publish, plan_uri, outlets=[PUBLISHED_LISTS]),

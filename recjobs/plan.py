@@ -233,8 +233,9 @@ def _digest(content: Any) -> str:
 
 
 def _ordered(steps: dict[str, Step]) -> dict[str, Step]:
-    """Steps in the order they can run: the earlier date's first."""
-    return dict(sorted(steps.items(), key=lambda named: not named[0].startswith(f"{EARLIER}/")))
+    """Steps in the order they run: tonight's input first, so that a fault in it is told before anything is trained."""
+    first, *_ = STAGES
+    return dict(sorted(steps.items(), key=lambda named: (named[0] != first, not named[0].startswith(f"{EARLIER}/"))))
 
 
 def _pin_earlier(builder: _Builder, ds: date) -> tuple[dict[str, str], list[str]]:

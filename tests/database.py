@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import logging
 import shutil
 import socket
 import tempfile
@@ -52,5 +53,6 @@ def free_port() -> int:
 
 
 def _remove(config: DatabaseConfig, folder: Path) -> None:
+    logging.disable()  # at exit pytest has closed what its handlers write to
     embedded.stop(config)
     shutil.rmtree(folder, ignore_errors=True)

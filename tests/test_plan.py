@@ -80,7 +80,7 @@ def test_where_things_are_and_how_they_run_change_no_recipe(config: str, tmp_pat
 def test_a_first_run_makes_the_past_that_the_ranker_learns_from(config: str) -> None:
     plan = plan_of(config)
     earlier = ["earlier/extract", "earlier/retrieve/train", "earlier/retrieve/search"]
-    assert list(plan.steps)[:4] == [*earlier, "extract"]
+    assert list(plan.steps)[:5] == ["extract", *earlier, "retrieve/train"]
     assert {plan.steps[name].ds for name in earlier} == {DS - timedelta(days=2)}
     assert plan.steps["rank/train"].inputs["earlier/extract"] == plan.steps["earlier/extract"].manifest_uri
     assert all(

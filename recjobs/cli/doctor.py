@@ -12,10 +12,11 @@ import typer
 from recjobs import storage
 from recjobs.cli.options import DEFAULT_CONFIG, AsJson, Config, Overrides, settings_of
 from recjobs.cli.printing import output, print_json
-from recjobs.errors import MissingInputError, RecjobsError
+from recjobs.errors import MissingInputError, PublishError, RecjobsError
 from recjobs.plan import make_plan
 from recjobs.publish.connection import connected
 from recjobs.publish.migrations import status as migration_status
+from recjobs.publish.reading import versions
 from recjobs.settings import Settings, config_path
 from recjobs.sources.pinning import event_days, pin_sources
 
@@ -139,6 +140,17 @@ def _database(settings: Settings) -> str:
     with connected(settings.database, purpose="recjobs doctor") as connection:
         pending = migration_status(connection, settings.database).pending
         version = connection.info.server_version // 10_000
+    if not pending:
+        _refuse_other_dataset(settings)
     if pending:
         return f"PostgreSQL {version} answers; {len(pending)} migrations to apply: the next run does it"
     return f"PostgreSQL {version} answers, schema {settings.database.schema_name} is up to date"
+
+
+def _refuse_other_dataset(settings: Settings) -> None:
+    others = {generation.dataset for generation in versions(settings)} - {settings.dataset}
+    if others:
+        raise PublishError(
+            f"schema {settings.database.schema_name} holds the lists of {sorted(others)}, not of {settings.dataset!r}. "
+            "Set [database] schema_name to a name of this data set's own."
+        )

@@ -11,7 +11,7 @@ import typer
 
 from recjobs.cli.options import DEFAULT_CONFIG, AsJson, Config, Overrides, Surface, Why, as_date, settings_of
 from recjobs.cli.printing import output, print_json, print_table
-from recjobs.errors import PublishError
+from recjobs.errors import PublishError, SettingsError
 from recjobs.publish import operations, reading
 from recjobs.publish.promotion import Switch
 from recjobs.settings import Settings
@@ -37,6 +37,9 @@ def show(
     A user without a list gets the segment's, else the global one, as in the app.
     """
     settings = settings_of(config, overrides)
+    if surface not in settings.compose.surfaces:
+        known = ", ".join(settings.compose.surfaces)
+        raise SettingsError(f"--surface {surface}: no such surface in {config}. There are: {known}.", surface=surface)
     rows = reading.show(settings, user, surface, n, segment)
     _print_items(settings, f"{user} on {surface}", rows, as_json)
 

@@ -108,6 +108,8 @@ def fence(cursor: Cursor, schema: str, candidate: Generation) -> str | None:
     if highest is None:
         return None
     if candidate.number <= highest.number:
+        if candidate.number == highest.number:
+            return f"{candidate} was rolled back, and stays so until a date after {highest.ds}."
         return f"{candidate} stays aside: {highest} is newer and was live."
     now = live_generation(cursor, schema)
     if now is not None and now.number < highest.number and candidate.ds <= highest.ds:
