@@ -231,13 +231,13 @@ def test_idempotent_same_run_does_not_undo_a_rollback(tmp_path: Path, database: 
 def test_idempotent_twice_at_once_loads_once(tmp_path: Path, database: DatabaseConfig) -> None:
     def attempt() -> str:
         try:
-            night(tmp_path / "one", database).publish()
+            one.publish()
         except PublishBusyError as busy:
             return str(busy)
         return "published"
 
     (tmp_path / "one").mkdir()
-    night(tmp_path / "one", database)
+    one = night(tmp_path / "one", database)
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(lambda _: attempt(), range(2)))
     assert "published" in outcomes
