@@ -51,7 +51,8 @@ def test_unknown_database_is_not_retried(database: DatabaseConfig) -> None:
 
 def test_a_driver_in_the_url_is_passed_over(database: DatabaseConfig) -> None:
     url = database_url(database).replace("postgresql://", "postgresql+psycopg2://")
-    connect(DatabaseConfig(url=SecretStr(url))).close()
+    with connected(DatabaseConfig(url=SecretStr(url))) as connection:
+        assert connection.info.dbname == url.rsplit("/", 1)[-1]
 
 
 def test_it_tells_the_server_who_it_is(database: DatabaseConfig) -> None:
