@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from recjobs import storage
 from recjobs.errors import RecjobsError
 from recjobs.flow import EARLIER
+from recjobs.manifest import Sources
 from recjobs.plan import Plan, changed_sources, plans_of
 from recjobs.settings import Settings
 from recjobs.sources.pinning import pin_sources
@@ -45,10 +46,17 @@ def stale_reasons(settings: Settings, plan: Plan) -> list[str]:
     Changed settings or code are no such reason: they are somebody's decision, for the next run.
     """
     try:
-        reasons = changed_sources(plan, pin_sources(plan.stage_settings(), plan.ds))
+        now = pin_sources(plan.stage_settings(), plan.ds)
     except RecjobsError as error:
         return [str(error)]
-    return reasons + _remade_ancestors(settings, plan)
+    return changed_sources(plan, now) + _forgotten_since(plan, now) + _remade_ancestors(settings, plan)
+
+
+def _forgotten_since(plan: Plan, now: Sources) -> list[str]:
+    """Whom the plan's models learnt from and would not today, or the other way round. Their rows went at once."""
+    then, today = set(plan.steps["extract"].sources.forgotten), set(now.forgotten)
+    told = ((today - then, "forgotten"), (then - today, "remembered again"))
+    return [f"users: {len(users)} {what} since, models and counts do not know it yet" for users, what in told if users]
 
 
 def _remade_ancestors(settings: Settings, plan: Plan) -> list[str]:

@@ -56,12 +56,17 @@ class SourceFile(_Record):
     """The arrival day or snapshot date it belongs to; none for an undated snapshot."""
 
 
+SOURCE_KINDS = ("events", "items", "users")
+
+
 class Sources(_Record):
-    """The input files one run reads, pinned by its plan."""
+    """The input files one run reads, pinned by its plan, and the users it leaves out."""
 
     events: tuple[SourceFile, ...] = ()
     items: tuple[SourceFile, ...] = ()
     users: tuple[SourceFile, ...] = ()
+    forgotten: tuple[str, ...] = ()
+    """Digests of the tombstones there were, sorted."""
 
 
 class InputRef(_Record):
@@ -89,6 +94,8 @@ class Manifest(_Record):
     """What a reader of the run should know: undated snapshots, sources without a file, blends."""
     inputs: dict[str, InputRef] = {}
     sources: Sources = Sources()
+    forgotten: dict[str, int] = {}
+    """Tombstones (by digest) whose users are in none of the files, with the `user_index` that each had; 0: none."""
     config: dict[str, Any] = {}
     code_version: str = ""
     cpu_seconds: float = 0.0

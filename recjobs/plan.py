@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recjobs import __version__, storage
 from recjobs.errors import CorruptFileError, MissingDateError, SettingsError
 from recjobs.flow import EARLIER, EARLIER_STAGES, JUDGED, STAGES, code_digest
-from recjobs.manifest import MANIFEST_NAME, Cutoffs, SourceFile, Sources, cutoffs_of, digest_of
+from recjobs.manifest import MANIFEST_NAME, SOURCE_KINDS, Cutoffs, SourceFile, Sources, cutoffs_of, digest_of
 from recjobs.settings import Settings, load_settings, settings_from_dump
 from recjobs.sources.pinning import pin_sources
 
@@ -202,9 +202,9 @@ class _Builder:
                 "cutoffs": cutoffs.model_dump(mode="json"),
                 "settings": recipe_settings(self.settings, stage),
                 "inputs": {name: _place(self.settings, uri) for name, uri in inputs.items()},
-                "sources": {
-                    kind: [_identity(file) for file in getattr(sources, kind)] for kind in Sources.model_fields
-                },
+                "sources": {kind: [_identity(file) for file in getattr(sources, kind)] for kind in SOURCE_KINDS},
+                # With nobody forgotten a recipe is what it was before forgetting was thought of.
+                **({"forgotten": sources.forgotten} if sources.forgotten else {}),
             }
         )
 
@@ -272,9 +272,12 @@ def _usable(plan: Plan, settings: Settings, sources: Sources) -> dict[str, str] 
 
 
 def changed_sources(plan: Plan, sources: Sources) -> list[str]:
-    """What is new, gone or different in `sources` since `plan` pinned its own: a line each."""
+    """What file is new, gone or different in `sources` since `plan` pinned its own: a line each.
+
+    Who was forgotten since is no such change: what the plan made has been rid of them.
+    """
     changes: list[str] = []
-    for kind in Sources.model_fields:
+    for kind in SOURCE_KINDS:
         before = {file.uri: file for file in getattr(plan.steps["extract"].sources, kind)}
         now = {file.uri: file for file in getattr(sources, kind)}
         changes += [f"{kind}: {uri} is new" for uri in now.keys() - before.keys()]

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from recjobs import storage
 from recjobs.manifest import Cutoffs
 from recjobs.settings import Settings
+from recjobs.tombstones import Forgotten, forgotten
 
 SCRATCH = "_scratch"
 
@@ -20,6 +21,13 @@ class Job:
     cutoffs: Cutoffs
     folder: str
     settings: Settings
+    left_out: tuple[str, ...] = ()
+    """Digests of the users who are forgotten."""
+
+    @property
+    def forgotten(self) -> Forgotten:
+        """The users whose rows are dropped before anything else sees them."""
+        return forgotten(self.settings.dataset, self.left_out)
 
     @property
     def shards(self) -> int:

@@ -10,7 +10,9 @@ from recjobs.errors import QuarantineLimitError
 from recjobs.passes import Record
 
 TOP_REASONS = 5
-_SUMS = ("read", "quarantined", "late", "before_window")
+LEFT_OUT = ("quarantined", "duplicates", "before_window", "forgotten")
+"""Where rows of events go that are read and not kept."""
+_SUMS = ("read", "quarantined", "late", "before_window", "forgotten")
 
 
 def merged(records: Iterable[Record]) -> dict[str, Record]:
@@ -59,7 +61,7 @@ def _top_reasons(total: Record) -> str:
 def data_report(sections: Mapping[str, Record], duplicates: Iterable[Mapping[str, int]], kept: int) -> dict[str, Any]:
     """`report.json`: events' rows read, kept, quarantined, duplicates, late, by arrival date; snapshots below.
 
-    `read = kept + quarantined + duplicates + before_window`; late events are among those kept.
+    `read = kept + quarantined + duplicates + before_window + forgotten`; late events are among those kept.
     """
     events = dict(sections["events"])
     by_date = {day: Counter(counts) for day, counts in events["by_date"].items()}
@@ -67,7 +69,7 @@ def data_report(sections: Mapping[str, Record], duplicates: Iterable[Mapping[str
     for counted in duplicates:
         gone.update(counted)
     for day, counts in by_date.items():
-        lost = counts["quarantined"] + counts["before_window"] + gone[day]
+        lost = counts["quarantined"] + counts["before_window"] + counts["forgotten"] + gone[day]
         counts.update({"duplicates": gone[day], "kept": counts["read"] - lost})
     return {
         **events,
@@ -80,4 +82,4 @@ def data_report(sections: Mapping[str, Record], duplicates: Iterable[Mapping[str
 
 
 def _snapshot(total: Record) -> Record:
-    return {name: total[name] for name in ("read", "quarantined", "reasons", "examples")}
+    return {name: total[name] for name in ("read", "quarantined", "forgotten", "reasons", "examples")}

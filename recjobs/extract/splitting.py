@@ -21,6 +21,7 @@ from recjobs.shards import shard_of
 from recjobs.sources.config import EventsSource
 from recjobs.sources.contract import Contract, event_contract, user_contract
 from recjobs.sources.reading import Block, read_blocks
+from recjobs.tombstones import Forgotten, names_forgotten
 
 UNIT_BYTES = 32 << 20
 """Files are read together up to this size, so that small days don't make many small scratch files."""
@@ -75,6 +76,7 @@ class Tally:
     quarantined: int = 0
     late: int = 0
     before_window: int = 0
+    forgotten: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     by_date: dict[str, Counter[str]] = field(default_factory=dict)
@@ -89,6 +91,13 @@ class Tally:
             self.reasons[reason] += 1
             self.examples.setdefault(reason, f"{file}:{line} {row[:EXAMPLE_CHARACTERS]}")
 
+    def add_forgotten(self, rows: int, day: date | None) -> None:
+        """Counts rows of forgotten users: they were read, and nothing else happened to them."""
+        self.read += rows
+        self.forgotten += rows
+        if day is not None and rows:
+            self.on(day).update({"read": rows, "forgotten": rows})
+
     def on(self, day: date) -> Counter[str]:
         """The counts of one arrival day."""
         return self.by_date.setdefault(str(day), Counter())
@@ -101,19 +110,38 @@ class Tally:
 def split_unit(job: Job, unit: Unit) -> Record:
     """Reads the unit's files and writes `_scratch/{section}/{shard}/…` and `quarantine/part-{unit}`.
 
-    Rows keep the order of their files. Returns the unit's tally.
+    Rows keep the order of their files; those of forgotten users are dropped first. Returns the unit's tally.
     """
     tally, writer, quarantined = Tally(), _ShardWriter(job, unit), []
     contract = unit_contract(job, unit.section)
     for file in unit.files:
-        for block in read_blocks(file, contract):
+        day = file.day if unit.section == "events" else None
+        for read in read_blocks(file, contract):
+            block = without_forgotten(read, job.forgotten)
+            tally.add_forgotten(read.rows_read - block.rows_read, day)
             good, bad = block.split(_event_checks(job, file) if unit.section == "events" else ())
-            tally.add_block(block, bad, file.day if unit.section == "events" else None)
+            tally.add_block(block, bad, day)
             quarantined.append(bad)
             writer.add(_arrived(job, good, file, tally) if unit.section == "events" else good)
     writer.flush()
     write_quarantine(job, unit.number, quarantined)
     return tally.record(unit.section)
+
+
+def without_forgotten(block: Block, forgotten: Forgotten) -> Block:
+    """The block without the rows of forgotten users, those among them that could not be cut into cells."""
+    if not forgotten:
+        return block
+    kept = pl.Series(~forgotten.rows(block.typed[c.USER].to_arrow()))
+    malformed = pl.Series([not names_forgotten(row, forgotten) for row in block.malformed[c.ROW]], dtype=pl.Boolean)
+    return Block(
+        block.file,
+        block.typed.filter(kept),
+        block.raw.filter(kept),
+        block.lines.filter(kept),
+        block.reasons.filter(kept),
+        block.malformed.filter(malformed),
+    )
 
 
 def unit_contract(job: Job, section: Section) -> Contract:

@@ -24,7 +24,7 @@ from recjobs.extract.canonical import canonical_shard
 from recjobs.extract.checks import faults_of_items, promises
 from recjobs.extract.frames import read_scratch, write_frame, write_scratch
 from recjobs.extract.job import Job
-from recjobs.extract.report import bad_share, data_report, merged, require_within_limit
+from recjobs.extract.report import LEFT_OUT, bad_share, data_report, merged, require_within_limit
 from recjobs.extract.snapshots import undated_note
 from recjobs.extract.splitting import split_unit, units
 from recjobs.extract.users import ShardOfUsers, users_shard
@@ -47,7 +47,7 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
         QuarantineLimitError: too many rows of a source are bad.
         MissingInputError: a source file is gone or was replaced since the run was planned.
     """
-    job = Job(inputs.ds, inputs.cutoffs, out.folder, config)
+    job = Job(inputs.ds, inputs.cutoffs, out.folder, config, inputs.sources.forgotten)
     try:
         return _extract(job, inputs, out)
     finally:
@@ -66,7 +66,7 @@ def _extract(job: Job, inputs: Inputs, out: Output) -> Manifest:
     clock.lap("users")
     report = data_report(sections, [shard["duplicates"] for shard in shards], _total(shards, "events"))
     storage.write_bytes(job.uri("report.json"), json.dumps(report, indent=2).encode())
-    unaccounted = report["read"] - sum(report[name] for name in ("kept", "quarantined", "duplicates", "before_window"))
+    unaccounted = report["read"] - sum(report[name] for name in (*LEFT_OUT, "kept"))
     return out.manifest(
         rows={
             "events": _total(shards, "events"),
@@ -75,6 +75,7 @@ def _extract(job: Job, inputs: Inputs, out: Output) -> Manifest:
             "vocabulary": vocabulary.height,
             "sequences": _total(users, "sequences"),
             "quarantine": sum(total["quarantined"] for total in sections.values()),
+            **({"forgotten": _total(list(sections.values()), "forgotten")} if job.left_out else {}),
         },
         metrics={f"quarantine_share_{name}": bad_share(total) for name, total in sections.items()},
         checks=promises([*shards, *users, faults_of_items(items), {"rows_unaccounted": unaccounted}]),

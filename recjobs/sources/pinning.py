@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
-from recjobs import storage
+from recjobs import storage, tombstones
 from recjobs.errors import MissingDateError, MissingInputError, NotArrivedError
 from recjobs.manifest import SourceFile, Sources
 from recjobs.settings import Settings, resolve
@@ -23,7 +23,7 @@ _DIGEST_THREADS = 8
 
 
 def pin_sources(settings: Settings, ds: date) -> Sources:
-    """The files that the run for `ds` reads.
+    """The files that the run for `ds` reads, and whom it leaves out: everybody with a tombstone by now.
 
     Events: the partitions of the arrival days `ds - window_days - late_days + 1 … ds`. Items and
     users: the newest snapshot of or before `ds`, else the undated files.
@@ -42,6 +42,7 @@ def pin_sources(settings: Settings, ds: date) -> Sources:
             events=tuple(pool.map(_digested, events)),
             items=tuple(pool.map(_digested, items)),
             users=tuple(pool.map(_digested, users)),
+            forgotten=tombstones.digests(tombstones.folder_of(settings.artefacts)),
         )
 
 
