@@ -171,8 +171,7 @@ def load_settings(config: str, overrides: Mapping[str, Any] | None = None) -> Se
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: no valid TOML: {error}.", config=str(path)) from error
     except ValidationError as error:
-        faults = "\n  ".join(_describe(fault) for fault in error.errors())
-        raise SettingsError(f"{path}:\n  {faults}", config=str(path)) from error
+        raise SettingsError(_faults(error.errors(), path, overrides or {}), config=str(path)) from error
 
 
 def settings_from_dump(dump: Mapping[str, Any]) -> Settings:
@@ -220,6 +219,29 @@ def _check_environment() -> None:
                     f"{_nearest(section, Settings.model_fields)}",
                     variable=variable,
                 )
+
+
+def _faults(faults: Sequence[ErrorDetails], path: Path, overrides: Mapping[str, Any]) -> str:
+    """Each fault below what brought it: a run's override, a variable of the environment, else the file."""
+    by_source: dict[str, list[str]] = {}
+    for fault in faults:
+        by_source.setdefault(_source_of(fault, path, overrides), []).append(_describe(fault))
+    return "\n".join(f"{source}:\n  " + "\n  ".join(described) for source, described in by_source.items())
+
+
+def _source_of(fault: ErrorDetails, path: Path, overrides: Mapping[str, Any]) -> str:
+    """Without the value: it may be a URL with a password."""
+    place = [str(part) for part in fault["loc"]]
+    for dotted in overrides:
+        key = dotted.split(".")
+        # The second: a section where a value belongs, as `seed.x=1` makes it.
+        if key == place[: len(key)] or (key[: len(place)] == place and fault["type"].endswith("_type")):
+            return f"override {dotted}"
+    for variable in os.environ:
+        parts = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        if variable.startswith(ENVIRONMENT_PREFIX) and parts == [part.lower() for part in place[: len(parts)]]:
+            return f"environment variable {variable}"
+    return str(path)
 
 
 def _describe(fault: ErrorDetails) -> str:

@@ -79,6 +79,30 @@ def test_an_override_without_value_is_refused() -> None:
         parse_overrides(["epochs"])
 
 
+def test_a_fault_is_told_under_what_brought_it(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text(MINIMAL + "[rank]\nepocs = 3\n")
+    monkeypatch.setenv("RECJOBS__PUBLISH__KEEP_GENERATIONS", "1")
+    overrides = {"retrieve.train.epochs": 0, "seed.x": 1, "database.urll": "postgresql://app:sesame@db/app"}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(str(config), overrides)
+    said = str(caught.value)
+    for source, fault in (
+        ("override retrieve.train.epochs", "retrieve.train.epochs: Input should be greater than or equal to 1, got 0."),
+        ("override seed.x", "seed: Input should be a valid integer, got {'x': 1}."),
+        ("override database.urll", "database.urll: unknown key. Did you mean 'url'?"),
+        ("environment variable RECJOBS__PUBLISH__KEEP_GENERATIONS", "publish.keep_generations: Input should be "),
+        (str(config), "rank.epocs: unknown key."),
+    ):
+        assert f"{source}:\n  {fault}" in said
+    assert "sesame" not in said
+
+
+def test_a_fault_of_an_override_does_not_blame_the_file(config: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^override retrieve\.train\.epocs:\n  .*Did you mean 'epochs'") as caught:
+        load_settings(str(config), {"retrieve.train.epocs": 3})
+    assert str(config) not in str(caught.value)
+
+
 def test_a_dump_gives_the_same_settings_whatever_the_environment_says(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

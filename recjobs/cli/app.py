@@ -32,6 +32,7 @@ app.command(rich_help_panel=_LISTS)(lists.similar)
 app.command(rich_help_panel=_LISTS)(lists.versions)
 app.command(rich_help_panel=_LISTS)(lists.promote)
 app.command(rich_help_panel=_LISTS)(lists.rollback)
+app.command(rich_help_panel=_LISTS)(lists.prune)
 app.add_typer(database.commands, name="db", rich_help_panel=_HEALTH)
 app.command(rich_help_panel=_HEALTH)(doctor.doctor)
 

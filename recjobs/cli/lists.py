@@ -1,4 +1,4 @@
-"""`recjobs show`, `similar`, `versions`, `promote`, `rollback`: the published lists."""
+"""`recjobs show`, `similar`, `versions`, `promote`, `rollback`, `prune`: the published lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import typer
 from recjobs.cli.options import DEFAULT_CONFIG, AsJson, Config, Overrides, Surface, Why, as_date, settings_of
 from recjobs.cli.printing import output, print_json, print_table
 from recjobs.errors import PublishError, SettingsError
-from recjobs.publish import operations, reading
+from recjobs.publish import inspection, operations, reading
+from recjobs.publish.generations import Generation
 from recjobs.publish.promotion import Switch
 from recjobs.settings import Settings
 from recjobs.titles import ItemFacts, live_items
@@ -114,6 +115,49 @@ def rollback(
     if seq is not None and target is None:
         raise PublishError("--seq needs --to: the number is one within a date.", seq=seq)
     _print_switch(operations.rollback(settings, target, seq, who=getpass.getuser(), why=why), as_json)
+
+
+def prune(
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", min=2, help="How many of the newest to keep; publish.keep_generations by default."),
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Drop the lists of old generations. Live and the one that rollback goes to always stay.
+
+    No reader waits for it. Lists that somebody still reads are marked, and dropped by the next night or prune.
+    """
+    settings = settings_of(config, overrides)
+    dropped = operations.prune(settings, keep)
+    kept, held_up = inspection.after_pruning(settings, keep)
+    if as_json:
+        print_json(
+            {
+                "dropped": [_numbers(generation) for generation in dropped],
+                "kept": [{**_numbers(one.generation), "bytes": one.size, "why": one.why} for one in kept],
+                "held_up": [{**_numbers(one.generation), "bytes": one.size} for one in held_up],
+            }
+        )
+        return
+    for generation in dropped:
+        output.print(f"{generation}: lists dropped", markup=False)
+    if not dropped:
+        output.print("nothing dropped")
+    for one in held_up:
+        output.print(
+            f"{one.generation}: not dropped yet, somebody has been reading for long; nobody can go back to it, and "
+            "the next night or `recjobs prune` drops it",
+            markup=False,
+        )
+    for one in kept:
+        output.print(f"{one.generation}: kept, {', '.join(one.why)}", markup=False)
+
+
+def _numbers(generation: Generation) -> dict[str, Any]:
+    return {"ds": generation.ds, "seq": generation.seq, "state": generation.state}
 
 
 def _print_items(settings: Settings, title: str, rows: Iterable[reading.Recommendation], as_json: bool) -> None:

@@ -18,10 +18,12 @@ from pathlib import Path
 
 from psycopg2 import errors, sql
 
-from recjobs.errors import PublishError
+from recjobs.errors import PublishError, SettingsError
 from recjobs.publish.config import DatabaseConfig
-from recjobs.publish.connection import READER, WRITER, Connection, Cursor
+from recjobs.publish.connection import READER, WRITER, Connection, Cursor, place_of
 
+OLDEST_SERVER = 15
+"""The oldest major version of PostgreSQL that we work on."""
 _LOCK_TIMEOUT = "50ms"
 _PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.2
@@ -93,7 +95,9 @@ def migrate(connection: Connection, config: DatabaseConfig) -> Status:
     Raises:
         PublishError: a migration that was applied has changed since, or this login may not make
             the schema.
+        SettingsError: the server is older than PostgreSQL 15.
     """
+    refuse_old_server(connection, config)
     schema = config.schema_name
     with connection, connection.cursor() as cursor:
         if (before := _status(cursor, schema)).current:
@@ -106,6 +110,27 @@ def migrate(connection: Connection, config: DatabaseConfig) -> Status:
             if time.monotonic() > give_up:
                 raise
             time.sleep(_PAUSE_SECONDS)
+
+
+def refuse_old_server(connection: Connection, config: DatabaseConfig) -> None:
+    """Passes on a server that is new enough.
+
+    Raises:
+        SettingsError: it is older than PostgreSQL 15; the message names both versions and the place.
+    """
+    if connection.server_version // 10_000 < OLDEST_SERVER:
+        found = server_version(connection)
+        raise SettingsError(
+            f"{place_of(config)}: the server is PostgreSQL {found}, and {OLDEST_SERVER} or later is needed. "
+            "Upgrade it, or set database.url to another (RECJOBS__DATABASE__URL).",
+            found=found,
+            needed=OLDEST_SERVER,
+        )
+
+
+def server_version(connection: Connection) -> str:
+    """The server's version as it names itself: `18.4`, on Debian `15.14 (Debian 15.14-0+deb12u1)`."""
+    return str(connection.get_parameter_status("server_version"))
 
 
 def _migrate(connection: Connection, schema: str) -> Status:
