@@ -16,6 +16,8 @@ class DatabaseConfig(Section):
     """Where the embedded server keeps its data."""
     embedded_port: int = Field(54329, ge=1024, le=65535)
     """The embedded server's port on 127.0.0.1."""
+    embedded_binaries: str | None = None
+    """Folder of the PostgreSQL programs that the embedded server runs on (15 or later); none takes the packaged 18."""
     schema_name: str = Field("recs", pattern=r"^[a-z_][a-z0-9_]{0,40}$")
     """The schema that holds everything of ours."""
     connect_timeout: int = Field(10, ge=1)

@@ -24,6 +24,20 @@ STATEMENT_TIMEOUT_MS = 15 * 60 * 1000
 _LOCK_TIMEOUT_MS = 10_000
 # Until the server's end of a dead network counts as gone: 30 s idle, then 3 probes 10 s apart.
 _KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+# The same for the server's side, which else keeps the session and its locks of a vanished machine for hours; and a
+# statement whose loader was killed is noticed while it runs. Windows can't check.
+_SERVER_SETTINGS = {
+    "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+    "lock_timeout": str(_LOCK_TIMEOUT_MS),
+    "idle_in_transaction_session_timeout": str(STATEMENT_TIMEOUT_MS),
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+    "client_connection_check_interval": "5000",
+}
+_LIMIT_REACHED = "54"
+"""The class of SQLSTATEs that say: larger than this server can ever take."""
 _GIVE_UP_AT_CONNECT = re.compile(r"authentication failed|no pg_hba.conf entry|(database|role) .* does not exist")
 
 
@@ -112,9 +126,9 @@ def _prepare(connection: Connection) -> None:
     """Limits by statement and not as connection options, which poolers such as PgBouncer refuse."""
     with connection, connection.cursor() as cursor:
         cursor.execute(
-            "select set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false), "
-            "set_config('idle_in_transaction_session_timeout', %s, false)",
-            (str(STATEMENT_TIMEOUT_MS), str(_LOCK_TIMEOUT_MS), str(STATEMENT_TIMEOUT_MS)),
+            "select set_config(name, setting, false) from unnest(%s, %s) as wanted (name, setting) "
+            "where name not like all (array['tcp%%', 'client%%']) or version() !~* 'visual c|mingw|windows'",
+            (list(_SERVER_SETTINGS), list(_SERVER_SETTINGS.values())),
         )
         cursor.execute("select pg_has_role(oid, 'member') from pg_roles where rolname = %s", (WRITER,))
         if cursor.fetchone() == (True,):
@@ -122,6 +136,7 @@ def _prepare(connection: Connection) -> None:
 
 
 def _named(error: psycopg2.Error, config: DatabaseConfig) -> Exception:
+    error = _first(error)
     place, said = place_of(config), str(error).strip().split("\n")[0]
     if isinstance(error, errors.DiskFull):
         return PublishError(
@@ -141,9 +156,29 @@ def _named(error: psycopg2.Error, config: DatabaseConfig) -> Exception:
         )
     if error.pgcode is None and _GIVE_UP_AT_CONNECT.search(said):
         return PublishError(f"{place}: {said}. Check user, password and database in database.url.", place=place)
-    if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+    if _connection_lost(error) or _may_pass(error):
         fix = "Start it, or set database.url (RECJOBS__DATABASE__URL)" if error.pgcode is None else "Try again"
         return DatabaseUnavailableError(
             f"database {place} does not answer: {said}. {fix}; the live lists are untouched.", place=place
         )
     return PublishError(f"{place}: {said} (SQLSTATE {error.pgcode}).", place=place)
+
+
+def _first(error: psycopg2.Error) -> psycopg2.Error:
+    """What went wrong first: leaving a block whose connection is lost says only that it is closed."""
+    while isinstance(error, psycopg2.InterfaceError) and isinstance(error.__context__, psycopg2.Error):
+        error = error.__context__
+    return error
+
+
+def _connection_lost(error: psycopg2.Error) -> bool:
+    """The client library's own errors have no SQLSTATE; lost in the middle of COPY it is a bare DatabaseError."""
+    return error.pgcode is None and type(error) in (
+        psycopg2.DatabaseError, psycopg2.OperationalError, psycopg2.InterfaceError
+    )  # fmt: skip
+
+
+def _may_pass(error: psycopg2.Error) -> bool:
+    return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) and not (
+        error.pgcode or ""
+    ).startswith(_LIMIT_REACHED)

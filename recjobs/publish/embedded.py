@@ -23,6 +23,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ USER = "recjobs"
 DATABASE = "recjobs"
 FALLBACK = Path("/var/lib/recjobs")
 _START_SECONDS = 120
+_PAUSE_SECONDS = 0.5
+_ORPHAN = "pre-existing shared memory block"
 _BINARIES = "pginstall18"
 
 _CONFIGURATION = """\
@@ -158,7 +161,7 @@ def binary(program: str) -> Path:
 
 def _place(config: DatabaseConfig) -> _Place:
     folder = Path(resolve(config.embedded_folder))
-    binaries = _packaged_binaries()
+    binaries = Path(config.embedded_binaries) if config.embedded_binaries else _packaged_binaries()
     if os.geteuid() != 0:
         return _Place(folder, binaries, None)
     fallback = FALLBACK / hashlib.blake2b(str(folder).encode(), digest_size=6).hexdigest()
@@ -180,12 +183,12 @@ def _packaged_binaries() -> Path:
     return Path(spec.origin).parent / _BINARIES / "bin"
 
 
-def _copied_binaries(packaged: Path) -> Path:
-    target = FALLBACK / "bin" / hashlib.blake2b(str(packaged).encode(), digest_size=6).hexdigest()
+def _copied_binaries(closed: Path) -> Path:
+    target = FALLBACK / "bin" / hashlib.blake2b(str(closed).encode(), digest_size=6).hexdigest()
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=target.parent))
-        shutil.copytree(packaged.parent, scratch / "copy")
+        shutil.copytree(closed.parent, scratch / "copy")
         with contextlib.suppress(OSError):  # another process was first
             (scratch / "copy").rename(target)
         shutil.rmtree(scratch)
@@ -275,7 +278,16 @@ def _start(place: _Place, port: int) -> None:
     _remove_stale_pid_file(place)
     (place.data / "recjobs.conf").write_text(_CONFIGURATION.format(host=HOST, port=port))
     (place.data / "recjobs.conf").chmod(0o644)
-    _run(place, "pg_ctl", "-D", place.data, "-l", place.log_file, "-w", "-t", _START_SECONDS, "start")
+    give_up = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            _run(place, "pg_ctl", "-D", place.data, "-l", place.log_file, "-w", "-t", _START_SECONDS, "start")
+            break
+        except DatabaseUnavailableError as error:
+            # The server was killed and one of its backends is still at work; it ends with its statement.
+            if _ORPHAN not in str(error) or time.monotonic() > give_up:
+                raise
+            time.sleep(_PAUSE_SECONDS)
     log.info("embedded Postgres started on port %d (%s)", port, place.data)
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
+from psycopg2 import extensions
 
 from recjobs.errors import DatabaseUnavailableError, SettingsError
 from recjobs.publish import embedded
@@ -94,6 +98,26 @@ def test_a_killed_server_is_started_again_over_its_stale_pid_file(config: Databa
         pass
     assert (Path(config.embedded_folder) / "data" / "postmaster.pid").exists()
     assert value(embedded.start(config), "select 1") == 1
+
+
+def test_started_again_it_waits_for_what_a_killed_server_left_at_work(config: DatabaseConfig) -> None:
+    busy = "select count(*) from (select md5(i::text) from generate_series(1, 1500000) i order by 1) sorted"
+    running = embedded.running(config)
+    assert running is not None
+    with contextlib.closing(psycopg2.connect(embedded.embedded_url(config), async_=True)) as orphan:
+        wait_for(orphan)
+        cursor = orphan.cursor()
+        cursor.execute(busy)
+        time.sleep(0.2)
+        os.kill(running.pid, signal.SIGKILL)
+        assert value(embedded.start(config), "select 1") == 1
+
+
+def wait_for(connection: extensions.connection) -> None:
+    """Until an asynchronous connection has its answer."""
+    while (state := connection.poll()) != extensions.POLL_OK:
+        reads, writes = ([connection], []) if state == extensions.POLL_READ else ([], [connection])
+        select.select(reads, writes, [], 60)
 
 
 def test_a_pid_file_that_names_some_other_process_is_no_server(config: DatabaseConfig) -> None:
