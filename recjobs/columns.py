@@ -85,6 +85,9 @@ SEGMENT = "segment"
 SOURCES = ("towers", "fill")
 """Where a candidate came from; the code in column `source` is the position here."""
 
+SEPARATOR = "\x1f"
+"""Between the ids of a stored list (the unit separator); no id may hold it."""
+
 LONGEST_ID = 2000
 """Bytes of the longest id: what an index entry of Postgres holds beside the rest of its key."""
 

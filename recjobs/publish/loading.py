@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO
@@ -17,61 +17,25 @@ from typing import IO
 import pgpq
 import psycopg2
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from psycopg2 import errors, sql
 from psycopg2.extras import Json
 
-from recjobs import columns, storage
+from recjobs import storage
 from recjobs.errors import CorruptFileError, PublishError
+from recjobs.publish import forgetting
 from recjobs.publish.config import DatabaseConfig, PublishConfig
 from recjobs.publish.connection import Connection, Cursor, connected, limits
 from recjobs.publish.generations import Generation, by_id, drop_tables, partition, query
+from recjobs.publish.packing import packed
+from recjobs.publish.tables import TABLES, USERS, Table
 
 _BATCH_ROWS = 8192
 _COPY_BYTES = 1 << 18
-_KEY_BYTES = columns.LONGEST_ID
-"""A B-tree key must fit a third of a page."""
+_ROW_BYTES = 8160
+"""Rows up to a page stay in it as they are: to compress them costs more than it saves."""
 _ATTACH_SECONDS = 120
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Table:
-    """One of the list tables: our column names and the Parquet files'."""
-
-    name: str
-    schema: pa.Schema
-    """As COPY sends it; a `surface` column, where there is one, comes from the file's place."""
-    parquet: tuple[str, ...]
-    """The Parquet columns of `schema`'s columns, `surface` left out."""
-    key: tuple[str, ...]
-
-
-def _schema(**types: pa.DataType) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
-
-
-_TEXT, _TEXTS, _REALS = pa.string(), pa.list_(pa.string()), pa.list_(pa.float32())
-USERS = Table(
-    "user_lists",
-    _schema(surface=_TEXT, user_id=_TEXT, items=_TEXTS, scores=_REALS, reasons=_TEXTS, regime=_TEXT),
-    (columns.USER, columns.ITEM, columns.SCORE, columns.REASON, columns.REGIME),
-    ("user_id", "surface"),
-)
-ITEMS = Table(
-    "item_lists",
-    _schema(item_id=_TEXT, items=_TEXTS, scores=_REALS),
-    (columns.ITEM, columns.SIMILAR_ITEM, columns.SCORE),
-    ("item_id",),
-)
-SEGMENTS = Table(
-    "segment_lists",
-    _schema(surface=_TEXT, segment=_TEXT, items=_TEXTS, scores=_REALS, reasons=_TEXTS),
-    (columns.SEGMENT, columns.ITEM, columns.SCORE, columns.REASON),
-    ("segment", "surface"),
-)
-TABLES = (USERS, ITEMS, SEGMENTS)
 
 
 @dataclass(frozen=True)
@@ -89,9 +53,11 @@ def load(
     publish: PublishConfig,
     generation: Generation,
     parts: Sequence[Part],
+    left_out: Collection[str] = (),
 ) -> Generation:
     """The generation in state `ready`: every row of `parts` in, keyed, analysed and attached.
 
+    Forgotten users' rows are deleted first; `left_out` are the tombstones that `parts` were made without.
     On an error its tables stay until the next run clears up; live lists are never touched.
 
     Raises:
@@ -105,6 +71,7 @@ def load(
     rows = _copy_all(database, publish, generation, parts)
     log.info("generation %s: %d rows copied in %.1f s", generation, sum(rows.values()), time.perf_counter() - started)
     _refuse_missing_rows(rows, parts)
+    forgetting.clear_before_attach(connection, schema, generation, left_out)
     for table in TABLES:
         _key_and_analyse(connection, schema, table, generation)
     return _attach(connection, schema, publish.lock_timeout_ms, generation, rows)
@@ -138,7 +105,7 @@ def encode(table: Table, surface: str | None, batches: Iterable[pa.RecordBatch])
     encoder = pgpq.ArrowToPostgresBinaryEncoder(table.schema)
     yield encoder.write_header()
     for batch in batches:
-        yield encoder.write_batch(_as_sent(table, surface, batch))
+        yield encoder.write_batch(packed(table, surface, batch))
     yield encoder.finish()
 
 
@@ -172,19 +139,28 @@ class ByteStream:
 
 
 def _create(connection: Connection, schema: str, generation: int) -> None:
-    """The generation's tables, alone: what ATTACH needs to believe them without a scan is a CHECK."""
+    """The generation's tables, alone: what ATTACH needs to believe them without a scan is a CHECK.
+
+    Nobody searches by what a list holds, so ANALYZE is spared those columns.
+    """
     with connection, connection.cursor() as cursor:
         for table in TABLES:
+            payload = [
+                sql.SQL("alter column {} set statistics 0").format(sql.Identifier(name)) for name in table.payload
+            ]
             cursor.execute(
                 sql.SQL(
-                    "create table {child} (like {parent} including all excluding indexes); "
+                    "create table {child} (like {parent} including all excluding indexes) "
+                    "with (toast_tuple_target = {row_bytes}); "
                     "alter table {child} alter column generation set default {generation}, "
-                    "add constraint {check} check (generation is not null and generation = {generation})"
+                    "add constraint {check} check (generation is not null and generation = {generation}), {payload}"
                 ).format(
                     child=partition(schema, table.name, generation),
                     parent=sql.Identifier(schema, table.name),
+                    row_bytes=sql.Literal(_ROW_BYTES),
                     check=sql.Identifier(f"{table.name}_g{generation}_is"),
                     generation=sql.Literal(generation),
+                    payload=sql.SQL(", ").join(payload),
                 )
             )
 
@@ -244,24 +220,6 @@ def _file_error(part: Part, error: Exception) -> Exception:
     if isinstance(error, errors.DataError | PublishError):
         return PublishError(f"{part.uri}: {str(error).strip()}", uri=part.uri)
     return error
-
-
-def _as_sent(table: Table, surface: str | None, batch: pa.RecordBatch) -> pa.RecordBatch:
-    arrays = {name: batch.column(source) for name, source in zip(_filled(table), table.parquet, strict=True)}
-    if surface is not None:
-        arrays["surface"] = pa.repeat(pa.scalar(surface), batch.num_rows)
-    for name, array in arrays.items():
-        if array.null_count:
-            raise PublishError(f"column {name}: {array.null_count} nulls; compose must leave none.")
-    for name in table.key:
-        longest = pc.max(pc.binary_length(arrays[name])).as_py() or 0
-        if longest > _KEY_BYTES:
-            raise PublishError(f"column {name}: a value of {longest} bytes; at most {_KEY_BYTES} can be a key.")
-    return pa.record_batch([arrays[field.name].cast(field.type) for field in table.schema], schema=table.schema)
-
-
-def _filled(table: Table) -> list[str]:
-    return [name for name in table.schema.names if name != "surface"]
 
 
 def _refuse_missing_rows(rows: dict[str, int], parts: Sequence[Part]) -> None:

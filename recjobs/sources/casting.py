@@ -7,7 +7,7 @@ from collections.abc import Callable
 import polars as pl
 import pyarrow as pa
 
-from recjobs.columns import LONGEST_ID
+from recjobs.columns import LONGEST_ID, SEPARATOR
 from recjobs.sources.contract import DTYPES, Kind
 
 UTC_MICROS = pl.Datetime("us", "UTC")
@@ -40,7 +40,8 @@ def cast_cells(raw: pl.Series, kind: Kind) -> tuple[pl.Series, pl.Series]:
     elif kind in ("id", "text") and (nul := cast.str.contains("\0", literal=True).fill_null(value=False)).any():
         cast, bad = cast.str.replace_all("\0", "", literal=True), (bad | nul) if kind == "id" else bad
     if kind == "id":
-        bad = bad | (cast.str.len_bytes() > LONGEST_ID).fill_null(value=False)
+        unfit = (cast.str.len_bytes() > LONGEST_ID) | cast.str.contains(SEPARATOR, literal=True)
+        bad = bad | unfit.fill_null(value=False)
     return cast, bad
 
 

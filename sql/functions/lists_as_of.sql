@@ -7,7 +7,13 @@ returns table (
 )
 language sql stable parallel safe
 as $$
-    select v.ds, v.seq, l.surface, l.user_id, l.items, l.scores, l.reasons, l.regime
+    select v.ds, v.seq, l.surface, l.user_id, l.items, l.scores,
+        array(
+            select l.reasons[e.reason_of]
+            from unnest(l.reason_of) with ordinality as e (reason_of, place)
+            order by e.place
+        ),
+        l.regime
     from {schema}.versions v
     join {schema}.stored_user_lists l using (generation)
     where v.generation = (

@@ -1,9 +1,13 @@
 -- For people who only want SELECT: a row per recommendation of the live generation, unavailable items left out.
 -- Name the user and the surface, and Postgres reads one row: `where user_id = '17850' and surface = 'home'`.
 create or replace view {schema}.lists as
-select u.surface, u.user_id, e.position::integer as position, e.item_id, e.score, e.reason, u.generation
+select
+    u.surface, u.user_id, e.position::integer as position, e.item_id, e.score, u.reasons[e.reason_of] as reason,
+    u.generation
 from {schema}.user_lists u
-cross join lateral unnest(u.items, u.scores, u.reasons) with ordinality as e (item_id, score, reason, position)
+cross join lateral
+    unnest(string_to_array(u.items, chr(31)), u.scores, u.reason_of)
+    with ordinality as e (item_id, score, reason_of, position)
 where u.generation = (select l.generation from {schema}.live l)
     and not exists (
         select from {schema}.item_availability a

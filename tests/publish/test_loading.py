@@ -19,7 +19,8 @@ from recjobs.errors import CorruptFileError, PublishError
 from recjobs.publish import reading
 from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import Connection, connected
-from recjobs.publish.loading import USERS, ByteStream, encode
+from recjobs.publish.loading import ByteStream, encode
+from recjobs.publish.tables import USERS
 from tests.publish.composed import Night, night, settings_for
 
 ODD = (

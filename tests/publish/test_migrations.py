@@ -51,6 +51,35 @@ def test_a_numbered_file_that_changed_is_refused(database: DatabaseConfig, monke
         run(database)
 
 
+def test_lists_stored_before_they_were_packed_read_the_same(
+    database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("migrations/0001_generations", "migrations/0002_lists", "views/versions")
+    old = tuple(script for script in scripts() if script.name in names)
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "scripts", lambda: old)
+        run(database)
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("""
+            insert into recs.generations (dataset, ds, seq, run, state) values ('d', '2026-01-05', 1, 'r', 'live');
+            insert into recs.live (generation) values (1);
+            create table recs.user_lists_g1 partition of recs.user_lists for values in (1);
+            create table recs.segment_lists_g1 partition of recs.segment_lists for values in (1);
+            create table recs.item_lists_g1 partition of recs.item_lists for values in (1);
+            insert into recs.user_lists values (1, 'home', 'u1', '{a,b,c}', '{3,2,1}', '{new,old,new}', 'warm');
+            insert into recs.segment_lists values (1, 'home', 'all', '{d}', '{9}', '{popular}');
+            insert into recs.item_lists values (1, 'a', '{b,c}', '{1,0.5}');
+        """)
+        connection.commit()
+        run(database)
+        cursor.execute("select item_id, score, reason from recs.get_list('u1', n => 4)")
+        assert cursor.fetchall() == [("a", 3, "new"), ("b", 2, "old"), ("c", 1, "new"), ("d", 9, "popular")]
+        cursor.execute("select item_id, score from recs.similar_items('a')")
+        assert cursor.fetchall() == [("b", 1), ("c", 0.5)]
+        cursor.execute("select reasons from recs.lists_as_of('2026-01-06')")
+        assert cursor.fetchall() == [(["new", "old", "new"],)]
+
+
 def test_a_changed_function_is_replaced(database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     run(database)
     with_changed(monkeypatch, "functions/similar_items", "\n-- later thought")

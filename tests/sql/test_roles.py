@@ -40,7 +40,7 @@ def test_the_reader_has_no_right_on_a_table(reader: Ask, table: str) -> None:
 
 
 def test_the_reader_can_not_change_what_views_show(reader: Ask) -> None:
-    for statement in ("delete from recs.live_pointer", "update recs.stored_item_lists set items = '{}'"):
+    for statement in ("delete from recs.live_pointer", "update recs.stored_item_lists set scores = '{}'"):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             reader(statement)
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from recjobs.publish.config import DatabaseConfig
+from recjobs.publish.connection import connected
+from tests.publish.composed import night
 from tests.sql.conftest import Ask
 
 TAG = "2026-01-05/r1"
@@ -46,7 +51,7 @@ def test_unavailable_items_are_left_out_and_made_up_for(ask: Ask) -> None:
 
 
 def test_no_item_twice_where_lists_overlap(ask: Ask) -> None:
-    ask("update recs.segment_lists set items[2] = %s where segment = 'all'", OWN[3])
+    ask("update recs.segment_lists set items = replace(items, %s, %s) where segment = 'all'", ALL[1], OWN[3])
     assert items(ask, "u1") == [*OWN, ALL[0], *ALL[2:]]
 
 
@@ -77,3 +82,42 @@ def test_every_step_is_an_index_probe(ask: Ask) -> None:
     text = "\n".join(line for (line,) in plan)
     assert "Index Scan using user_lists_g1_pkey" in text
     assert "Index Cond: ((generation = 1) AND (user_id = 'u1'::text) AND (surface = 'home'::text))" in text
+
+
+READS = (
+    "recs.get_list('u1')",
+    "recs.get_list('nobody', segment => 'country=GB')",
+    "recs.similar_items('i1')",
+    "recs.session_list(array['i1', 'i2'], 20, 'email', 'u1')",
+)
+
+
+def test_functions_scan_no_table_however_small_it_was_when_the_session_began(ask: Ask) -> None:
+    for reads in READS:
+        ask(f"select * from {reads}")  # plans while item_availability is empty
+    ask("insert into recs.item_availability select 'gone ' || n, false from generate_series(1, 5000) n")
+    ask("begin")
+    for reads in READS:
+        assert ask(f"select * from {reads}")
+    scans = ask(
+        "select relname, coalesce(seq_scan, 0), coalesce(idx_scan, 0) from pg_stat_xact_all_tables "
+        "where schemaname = 'recs' and coalesce(seq_scan, 0) + coalesce(idx_scan, 0) > 0 order by 1"
+    )
+    ask("rollback")
+    assert {name for name, *_ in scans} == {
+        "item_availability", "item_lists_g1", "live", "segment_lists_g1", "user_lists_g1",
+    }  # fmt: skip
+    assert [name for name, sequential, _ in scans if sequential] == []
+
+
+def test_many_gone_still_gives_n_from_the_rest_of_the_list(tmp_path: Path, database: DatabaseConfig) -> None:
+    night(tmp_path, database, length=100).publish()
+    with connected(database, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "insert into recs.item_availability "
+            "select %s || ' i' || n, false from generate_series(0, 70) n where n <> 3",
+            (TAG,),
+        )
+        cursor.execute("select position, item_id from recs.get_list('u1', 'home', 20)")
+        rows = cursor.fetchall()
+    assert rows == [(place, f"{TAG} i{n}") for place, n in enumerate([3, *range(71, 90)], 1)]
