@@ -88,6 +88,10 @@ class StorageUnavailableError(RetryableError):
     """The bucket or folder does not answer."""
 
 
+class InputsRewrittenError(RetryableError):
+    """A user was forgotten while a stage read: its inputs stand elsewhere now, without that user."""
+
+
 class StageCrashedError(RetryableError):
     """A stage's process ended without a verdict: killed, out of memory, or a crash in native code."""
 

@@ -3,7 +3,8 @@
 No manifest: it did not happen. The manifest of a stage's run stands at
 `{root}/{dataset}/{stage}/ds=YYYY-MM-DD/{run}/manifest.json`, its files in the attempt's folder
 beside it. Of two attempts at one run (a zombie and its retry) one wins; the other removes what it
-wrote and takes the winner's manifest.
+wrote and takes the winner's manifest. Forgetting a user alone replaces a manifest, by one whose
+attempt holds the same without that user (`recjobs/forgetting/runs.py`).
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class Sources(_Record):
     users: tuple[SourceFile, ...] = ()
     forgotten: tuple[str, ...] = ()
     """Digests of the tombstones there were, sorted."""
+    lifted: tuple[str, ...] = ()
+    """Names of the tombstones that had been taken away again, sorted."""
 
 
 class InputRef(_Record):
@@ -131,6 +134,8 @@ class Inputs:
     cutoffs: Cutoffs
     manifests: Mapping[str, Manifest]
     sources: Sources = field(default_factory=Sources)
+    tombstones: str | None = None
+    """The folder of the data set's tombstones, for `publish`, which compares them with the database's."""
 
     def __getitem__(self, name: str) -> Manifest:
         try:

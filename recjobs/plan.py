@@ -204,7 +204,7 @@ class _Builder:
                 "inputs": {name: _place(self.settings, uri) for name, uri in inputs.items()},
                 "sources": {kind: [_identity(file) for file in getattr(sources, kind)] for kind in SOURCE_KINDS},
                 # With nobody forgotten a recipe is what it was before forgetting was thought of.
-                **({"forgotten": sources.forgotten} if sources.forgotten else {}),
+                **{name: who for name in ("forgotten", "lifted") if (who := getattr(sources, name))},
             }
         )
 

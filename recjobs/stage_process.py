@@ -13,11 +13,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from recjobs import __version__, storage
-from recjobs.errors import RecjobsError, to_record
+from recjobs import __version__, storage, tombstones
+from recjobs.errors import InputsRewrittenError, RecjobsError, to_record
 from recjobs.flow import STAGES, code_digest
+from recjobs.forgetting.output import catch_up, rewritten, scrubbed
 from recjobs.manifest import InputRef, Inputs, Manifest, Output, digest_of, load, store
 from recjobs.plan import Plan, Step, load_plan, recipe_settings
+from recjobs.settings import Settings
 from recjobs.stages import find_step
 
 _PR_SET_PDEATHSIG = 1
@@ -45,20 +47,36 @@ def main(argv: Sequence[str]) -> int:
 def perform(plan: Plan, step: Step) -> Manifest:
     """Runs the step in this process; returns the manifest that counts (another attempt may have been first).
 
-    What a failed attempt wrote is removed.
+    What a failed attempt wrote is removed. Users who are forgotten while it runs are in nothing that counts.
+
+    Raises:
+        InputsRewrittenError: it failed, and somebody was forgotten while it read: its inputs stand elsewhere now.
+        RecjobsError: whatever the stage raised.
     """
     started = time.perf_counter()
     stage = STAGES[step.stage]
     settings = plan.stage_settings()
-    inputs = Inputs(step.ds, step.cutoffs, {name: load(uri) for name, uri in step.inputs.items()}, step.sources)
+    loaded = {name: load(uri) for name, uri in step.inputs.items()}
+    inputs = Inputs(step.ds, step.cutoffs, loaded, step.sources, tombstones.folder_of(settings.artefacts))
     out = Output(step.stage, step.ds, step.run, step.cutoffs, step.run_folder)
     logger.info("%s of %s starts (%s)", step.stage, step.ds, step.run)
-    try:
-        made: Manifest = importlib.import_module(stage.module).run(inputs, settings.view(stage.sections), out)
-    except BaseException:
-        _remove(out.folder)
-        raise
-    complete = made.model_copy(
+    with storage.holding(out.folder):
+        try:
+            made: Manifest = importlib.import_module(stage.module).run(inputs, settings.view(stage.sections), out)
+            complete = scrubbed(_completed(made, step, settings, started), settings, loaded, step.sources)
+        except BaseException as error:
+            _remove(out.folder)
+            if isinstance(error, Exception) and rewritten(loaded, step.inputs):
+                raise InputsRewrittenError(f"{step.stage} of {step.ds}: somebody was forgotten meanwhile.") from error
+            raise
+        _, winner = store(complete, step.run_folder)
+    catch_up(winner, settings, step.run_folder)
+    logger.info("%s of %s done in %.1f s: %s", step.stage, step.ds, complete.timings["total"], _counts(complete))
+    return winner
+
+
+def _completed(made: Manifest, step: Step, settings: Settings, started: float) -> Manifest:
+    return made.model_copy(
         update={
             "inputs": {name: _pin(uri) for name, uri in step.inputs.items()},
             "sources": step.sources,
@@ -69,9 +87,6 @@ def perform(plan: Plan, step: Step) -> Manifest:
             "peak_memory_bytes": _peak_memory_bytes(),
         }
     )
-    _, winner = store(complete, step.run_folder)
-    logger.info("%s of %s done in %.1f s: %s", step.stage, step.ds, complete.timings["total"], _counts(complete))
-    return winner
 
 
 def _remove(folder: str) -> None:

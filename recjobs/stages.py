@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from recjobs import storage
-from recjobs.errors import MissingInputError, RecjobsError, StageCrashedError, from_record
+from recjobs.errors import InputsRewrittenError, MissingInputError, RecjobsError, StageCrashedError, from_record
 from recjobs.flow import PUBLISH
 from recjobs.manifest import Manifest, load
 from recjobs.plan import Plan, Step, load_plan
@@ -42,7 +42,7 @@ def run_step(plan_uri: str, step: str) -> str:
         logger.info("%s of %s: done before, skipped (%s)", planned.stage, planned.ds, planned.run)
     else:
         _require_inputs(planned)
-        _run_process(plan_uri, planned)
+        _run_until_read(plan_uri, planned)
     load(planned.manifest_uri).raise_if_refused()
     return planned.manifest_uri
 
@@ -72,6 +72,15 @@ def _require_inputs(step: Step) -> None:
                 step=step.name,
                 input=name,
             )
+
+
+def _run_until_read(plan_uri: str, step: Step) -> None:
+    """Runs the step, and again where somebody was forgotten while it read: its inputs stand elsewhere then."""
+    while True:
+        try:
+            return _run_process(plan_uri, step)
+        except InputsRewrittenError as error:
+            logger.info("%s It is started again.", error)
 
 
 def _run_process(plan_uri: str, step: Step) -> None:

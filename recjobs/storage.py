@@ -13,6 +13,7 @@ Google library's own `STORAGE_EMULATOR_HOST`, without credentials.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -243,6 +244,97 @@ def _create_remote(uri: str, content: bytes) -> bool:
         stored = blob.bucket.get_blob(blob.name, **_patiently())
         return stored is not None and (stored.metadata or {}).get(_CREATOR) == creator
     return True
+
+
+def replace_if(uri: str, expected: bytes, content: bytes) -> bool:
+    """Puts `content` in place of `expected` at `uri`, in one step. False when something else, or nothing, stands there.
+
+    Of several callers who expect the same, one wins.
+    """
+    if is_remote(uri):
+        with _remote_errors(uri):
+            return _replace_remote(uri, expected, content)
+    with _locked(Path(uri).parent):
+        if not exists(uri) or read_bytes(uri) != expected:
+            return False
+        write_bytes(uri, content)
+        return True
+
+
+def _replace_remote(uri: str, expected: bytes, content: bytes) -> bool:
+    from google.api_core.exceptions import PreconditionFailed
+
+    blob = _bucket(uri)[0].get_blob(_bucket(uri)[1], **_patiently())
+    if blob is None or blob.download_as_bytes(if_generation_match=blob.generation, **_patiently()) != expected:
+        return False
+    try:
+        blob.upload_from_string(
+            content, "application/octet-stream", if_generation_match=blob.generation, **_patiently()
+        )
+    except PreconditionFailed:
+        # Perhaps by ourselves, in a first try whose answer was lost.
+        return read_bytes(uri) == content
+    return True
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The folder's own lock; the kernel lets go of it when this process ends, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def holding(uri: str) -> Iterator[None]:
+    """Marks the folder `uri`, which is made, as being written to by this process; ends with it, however it ends.
+
+    In a bucket nothing can be marked.
+    """
+    if is_remote(uri):
+        yield
+        return
+    Path(uri).mkdir(parents=True, exist_ok=True)
+    with _locked(Path(uri)):
+        yield
+
+
+def is_held(uri: str) -> bool:
+    """Whether some process is within `holding(uri)`. Of a bucket's folder nobody can tell: it is never held."""
+    if is_remote(uri) or not Path(uri).is_dir():
+        return False
+    descriptor = os.open(uri, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def copy_file(source: str, target: str) -> None:
+    """The content of `source` under a second name in the same root, without moving its bytes where that can be.
+
+    Raises:
+        MissingInputError: nothing is stored at `source`.
+    """
+    if is_remote(source):
+        with _remote_errors(source):
+            bucket, key = _bucket(source)
+            bucket.copy_blob(bucket.blob(key), bucket, _bucket(target)[1], **_patiently())
+        return
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # Files are never written in place, so two names of one stay equal.
+        os.link(source, target)
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{source}: no such file.", uri=source) from error
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def exists(uri: str) -> bool:

@@ -25,6 +25,7 @@ from recjobs.errors import SettingsError
 FOLDER = "forgotten"
 _CELL_ENDS = re.compile(r"[,;\t\r\n\"]")
 _NAME = re.compile(r"^([0-9a-f]{64})\.json$")
+_LIFTED_NAME = re.compile(r"^([0-9a-f]{64}\.lifted-[0-9]{4})\.json$")
 
 
 class Tombstone(BaseModel):
@@ -88,9 +89,8 @@ def names_forgotten(row: str, forgotten: Forgotten, column: str = "user_id") -> 
     cells may be the user.
     """
     cells = json.loads(row)
-    if isinstance(cells, dict):
-        return cells.get(column) is not None and forgotten.names(str(cells[column]).strip())
-    return any(forgotten.names(cell.strip()) for cell in _CELL_ENDS.split(str(cells)))
+    found = [str(cells.get(column))] if isinstance(cells, dict) else _CELL_ENDS.split(str(cells))
+    return any(forgotten.names(cell) or forgotten.names(cell.strip()) for cell in found)
 
 
 def folder_of(artefacts: str) -> str:
@@ -100,8 +100,20 @@ def folder_of(artefacts: str) -> str:
 
 def digests(folder: str) -> tuple[str, ...]:
     """The digests of all tombstones in `folder`, sorted."""
-    names = [_NAME.match(file.name) for file in storage.list_files(folder)]
-    return tuple(sorted(name[1] for name in names if name))
+    return _listed(folder, _NAME)
+
+
+def lifted(folder: str) -> tuple[str, ...]:
+    """A name for each time that somebody was remembered again, sorted.
+
+    Part of what a plan pins: without it a run after that would find the old one done, which has been rid of the user.
+    """
+    return _listed(folder, _LIFTED_NAME)
+
+
+def _listed(folder: str, names: re.Pattern[str]) -> tuple[str, ...]:
+    matches = [names.match(file.name) for file in storage.list_files(folder)]
+    return tuple(sorted(match[1] for match in matches if match))
 
 
 def add(folder: str, tombstone: Tombstone) -> bool:
@@ -109,11 +121,15 @@ def add(folder: str, tombstone: Tombstone) -> bool:
     return storage.create_once(_uri(folder, tombstone.digest), tombstone.model_dump_json(indent=2).encode())
 
 
-def remove(folder: str, digest: str) -> bool:
-    """Takes a tombstone away; False when there was none."""
-    if not storage.exists(_uri(folder, digest)):
+def lift(folder: str, record: Tombstone) -> bool:
+    """Takes a tombstone away and leaves `record` of who did so, and when; False when there was no tombstone."""
+    if not storage.exists(_uri(folder, record.digest)):
         return False
-    storage.delete_file(_uri(folder, digest))
+    number = 1 + sum(name.startswith(record.digest) for name in lifted(folder))
+    content = record.model_dump_json(indent=2).encode()
+    while not storage.create_once(storage.join(folder, f"{record.digest}.lifted-{number:04d}.json"), content):
+        number += 1
+    storage.delete_file(_uri(folder, record.digest))
     return True
 
 

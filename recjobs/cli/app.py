@@ -7,7 +7,7 @@ import sys
 import typer
 
 from recjobs import __version__
-from recjobs.cli import data, database, doctor, judge, lists, runs
+from recjobs.cli import data, database, doctor, forget, judge, lists, runs
 from recjobs.cli.printing import log_progress, progress
 from recjobs.errors import RecjobsError
 
@@ -32,6 +32,7 @@ app.command(rich_help_panel=_LISTS)(lists.similar)
 app.command(rich_help_panel=_LISTS)(lists.versions)
 app.command(rich_help_panel=_LISTS)(lists.promote)
 app.command(rich_help_panel=_LISTS)(lists.rollback)
+app.command(rich_help_panel=_LISTS)(forget.forget)
 app.command(rich_help_panel=_LISTS)(lists.prune)
 app.add_typer(database.commands, name="db", rich_help_panel=_HEALTH)
 app.command(rich_help_panel=_HEALTH)(doctor.doctor)

@@ -3,6 +3,8 @@
 The fence: by itself a generation goes live only above the highest (ds, seq) that ever was. While
 an older one than that is live, somebody rolled back, and it stays until a higher ds comes: not
 even a later seq of the same ds takes over by itself.
+
+Whatever goes live is rid first of users who were forgotten since it was loaded.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from datetime import date
 from typing import Literal
 
 from recjobs.errors import PublishError
+from recjobs.publish import forgetting
 from recjobs.publish.connection import Connection, Cursor
 from recjobs.publish.generations import Generation, by_id, fetch, live_generation, query
 from recjobs.publish.migrations import lock
@@ -49,10 +52,14 @@ def publish(connection: Connection, schema: str, generation: int, reason: Reason
         candidate = by_id(cursor, schema, generation)
         if candidate.state != "ready":
             return Switch(candidate, None, False, f"{candidate} is {candidate.state} already; nothing changed.")
+        # Also where the fence refuses: readers may look back at it.
+        removed = forgetting.clear_before_live(cursor, schema, candidate)
         if (refusal := fence(cursor, schema, candidate)) is not None:
             _set_state(cursor, schema, candidate, "superseded")
-            return Switch(by_id(cursor, schema, generation), None, True, refusal)
-        return _switch(cursor, schema, candidate, "publish", reason, forced=False)
+            switch = Switch(by_id(cursor, schema, generation), None, True, refusal)
+        else:
+            switch = _switch(cursor, schema, candidate, "publish", reason, forced=False)
+    return _vacuumed(connection, schema, switch, removed)
 
 
 def promote(connection: Connection, schema: str, ds: date, seq: int | None, force: bool, reason: Reason) -> Switch:
@@ -70,7 +77,9 @@ def promote(connection: Connection, schema: str, ds: date, seq: int | None, forc
         refusal = fence(cursor, schema, candidate)
         if refusal is not None and not force:
             raise PublishError(f"{refusal} Give --force to make it live all the same.", ds=str(ds), seq=candidate.seq)
-        return _switch(cursor, schema, candidate, "promote", reason, forced=refusal is not None)
+        removed = forgetting.clear_before_live(cursor, schema, candidate)
+        switch = _switch(cursor, schema, candidate, "promote", reason, forced=refusal is not None)
+    return _vacuumed(connection, schema, switch, removed)
 
 
 def rollback(connection: Connection, schema: str, ds: date | None, seq: int | None, reason: Reason) -> Switch:
@@ -92,7 +101,9 @@ def rollback(connection: Connection, schema: str, ds: date | None, seq: int | No
             raise PublishError(f"{now} is live and no earlier generation that was live is kept.", live=str(now))
         if target.number >= now.number:
             raise PublishError(f"{target} is not older than {now}, which is live. Use `recjobs promote`.")
-        return _switch(cursor, schema, target, "rollback", reason, forced=False)
+        removed = forgetting.clear_before_live(cursor, schema, target)
+        switch = _switch(cursor, schema, target, "rollback", reason, forced=False)
+    return _vacuumed(connection, schema, switch, removed)
 
 
 def fence(cursor: Cursor, schema: str, candidate: Generation) -> str | None:
@@ -182,6 +193,12 @@ def _switch(
     message = f"{generation} is live" + (f" in place of {before}." if before else ", the first ever.")
     log.info("%s: %s (%s)", action, message, reason.who)
     return Switch(by_id(cursor, schema, generation.generation), before, True, message)
+
+
+def _vacuumed(connection: Connection, schema: str, switch: Switch, removed: int) -> Switch:
+    if removed:
+        forgetting.vacuum(connection, schema, [f"{forgetting.TABLE}_g{switch.generation.generation}"])
+    return switch
 
 
 def _set_state(cursor: Cursor, schema: str, generation: Generation, state: str) -> None:

@@ -37,12 +37,14 @@ def pin_sources(settings: Settings, ds: date) -> Sources:
     events = _pin_events(settings, ds)
     items = _pin_snapshot("items", settings.items, ds)
     users = _pin_snapshot("users", settings.users, ds)
+    folder = tombstones.folder_of(settings.artefacts)
     with ThreadPoolExecutor(_DIGEST_THREADS) as pool:
         return Sources(
             events=tuple(pool.map(_digested, events)),
             items=tuple(pool.map(_digested, items)),
             users=tuple(pool.map(_digested, users)),
-            forgotten=tombstones.digests(tombstones.folder_of(settings.artefacts)),
+            forgotten=tombstones.digests(folder),
+            lifted=tombstones.lifted(folder),
         )
 
 
