@@ -10,16 +10,17 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from recjobs import storage
 from recjobs.errors import GateRefusedError, MissingInputError, PublishError, RecjobsError
 from recjobs.manifest import Inputs, Manifest, Output
-from recjobs.publish import checks, generations, loading, promotion, retention
+from recjobs.publish import checks, forgetting, generations, loading, promotion, retention
 from recjobs.publish.connection import Connection, connected
 from recjobs.publish.generations import Generation, Publication
-from recjobs.publish.loading import ITEMS, SEGMENTS, USERS, Part
+from recjobs.publish.loading import Part
 from recjobs.publish.migrations import migrate
+from recjobs.publish.tables import ITEMS, SEGMENTS, USERS
 from recjobs.settings import Settings
 
 PUBLICATION = "publication.json"
@@ -44,8 +45,10 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     _refuse_ungated(inputs, config, publication)
     with connected(config.database, purpose=f"recjobs publish {inputs.ds}") as connection:
         migrate(connection, config.database)
+        if inputs.tombstones is not None:
+            forgetting.synchronise(connection, config.database, inputs.tombstones)
         found = generations.register(connection, config.database, publication)
-        ready = _loaded(connection, config, found, parts)
+        ready = _loaded(connection, config, found, parts, inputs["compose"].forgotten)
         loaded = time.perf_counter()
         switch = promotion.publish(
             connection, config.database.schema_name, ready.generation, promotion.Reason("publish", f"run {out.run}")
@@ -58,8 +61,9 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
             config.publish.keep_generations,
             config.publish.lock_timeout_ms,
         )
+        forgotten = forgetting.forgotten_rows(connection, config.database.schema_name, ready)
     timings = {"load": loaded - started, "promote": promoted - loaded, "prune": time.perf_counter() - promoted}
-    return _manifest(out, switch, parts, timings)
+    return _manifest(out, switch, parts, timings, forgotten)
 
 
 def parts_of(compose: Manifest, surfaces: list[str]) -> list[Part]:
@@ -132,20 +136,27 @@ def _refuse_ungated(inputs: Inputs, config: Settings, publication: Publication) 
         raise
 
 
-def _loaded(connection: Connection, config: Settings, found: Generation, parts: list[Part]) -> Generation:
-    """The generation with its lists loaded, if it did not have them; removed again when that fails."""
+def _loaded(
+    connection: Connection, config: Settings, found: Generation, parts: list[Part], left_out: Collection[str]
+) -> Generation:
+    """The generation with its lists loaded, if it did not have them; removed again when that fails.
+
+    `left_out` are the tombstones that the lists were made without.
+    """
     if found.state != "loading":
         log.info("generation %s of run %s is %s already", found, found.run, found.state)
         return found
     try:
-        return loading.load(connection, config.database, config.publish, found, parts)
+        return loading.load(connection, config.database, config.publish, found, parts, left_out)
     except RecjobsError:
         if not connection.closed:
             loading.discard(connection, config.database.schema_name, found)
         raise
 
 
-def _manifest(out: Output, switch: promotion.Switch, parts: list[Part], timings: Mapping[str, float]) -> Manifest:
+def _manifest(
+    out: Output, switch: promotion.Switch, parts: list[Part], timings: Mapping[str, float], forgotten: int
+) -> Manifest:
     generation = switch.generation
     record = {
         "ds": str(generation.ds),
@@ -163,7 +174,7 @@ def _manifest(out: Output, switch: promotion.Switch, parts: list[Part], timings:
             "live": float(generation.state == "live"),
             "users_per_second": users / (timings["load"] + timings["promote"]),
         },
-        checks=[checks.all_rows_stored(loading.rows_of(parts), generation.counts)],
+        checks=[checks.all_rows_stored(loading.rows_of(parts), generation.counts, forgotten)],
         timings=timings,
         notes=[switch.message],
     )
