@@ -142,7 +142,7 @@ def pending_digests(cursor: Cursor, schema: str, generation: Generation) -> list
         query(
             schema,
             "select f.digest from {schema}.forgotten_users f, {schema}.generations g where g.generation = %s "
-            "and f.forgotten_at > coalesce(g.cleared_at, '-infinity') "
+            "and f.dataset = g.dataset and f.forgotten_at > coalesce(g.cleared_at, '-infinity') "
             "and (f.removed_at is null or g.loaded_at is null or g.loaded_at >= f.forgotten_at)",
         ),
         (generation.generation,),
