@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from recjobs.errors import PublishError
@@ -95,3 +98,77 @@ def test_a_long_reader_delays_the_drop_not_the_night(tmp_path: Path, database: D
     assert len(tables(database)) > 6
     operations.prune(settings_for(tmp_path, database))
     assert len(tables(database)) == 6
+
+
+def test_thirty_nights_take_no_more_room_than_ten(tmp_path: Path, database: DatabaseConfig) -> None:
+    sizes: dict[int, Sizes] = {}
+    for number in range(1, 31):
+        publish(tmp_path, database, number, keep=3)
+        vacuum(database)
+        sizes[number] = sizes_of(database)
+    tenth, last = sizes[10], sizes[30]
+    assert last.lists <= tenth.lists + 2 * PAGE
+    assert last.pointer == tenth.pointer
+    # A row a generation and two lines of audit stay for good: 20 nights of them.
+    assert last.records <= tenth.records + 4 * PAGE
+    assert last.catalog <= tenth.catalog + 12 * PAGE
+    assert tables(database) == {
+        f"{table}_g{generation}"
+        for table in ("user_lists", "item_lists", "segment_lists")
+        for generation in (28, 29, 30)
+    }
+    assert leftovers(database) == []
+    assert len(reading.versions(settings_for(tmp_path, database))) == 30
+
+
+PAGE = 8192
+RECORDS = ("generations", "audit")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes on disk, indexes and TOAST included."""
+
+    lists: int
+    """The list tables of all stored generations."""
+    records: int
+    """`generations` and `audit`, which grow by design."""
+    pointer: int
+    """`live`, updated each night."""
+    catalog: int
+    """PostgreSQL's own tables, which every table made and dropped passes through."""
+
+
+def sizes_of(database: DatabaseConfig) -> Sizes:
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select n.nspname, c.relname, pg_total_relation_size(c.oid) from pg_class c "
+            "join pg_namespace n on n.oid = c.relnamespace "
+            "where c.relkind = 'r' and n.nspname in ('recs', 'pg_catalog') and not c.relisshared"
+        )
+        found = {(schema, table): size for schema, table, size in cursor.fetchall()}
+    lists = sum(size for (schema, table), size in found.items() if schema == "recs" and "_lists_g" in table)
+    catalog = sum(size for (schema, _), size in found.items() if schema == "pg_catalog")
+    return Sizes(lists, sum(found["recs", table] for table in RECORDS), found["recs", "live"], catalog)
+
+
+def vacuum(database: DatabaseConfig) -> None:
+    """What autovacuum does between two nights, which here are less than a second apart."""
+    assert database.url
+    with closing(psycopg2.connect(database.url.get_secret_value())) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("vacuum")
+
+
+def leftovers(database: DatabaseConfig) -> list[str]:
+    """Tables, types and constraints' tables of generations that are not stored, and partitions half detached."""
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            r"select t.typname from pg_type t where t.typnamespace = 'recs'::regnamespace and t.typname ~ '_g\d+$' "
+            "and substring(t.typname from '[0-9]+$')::integer not in (select generation from recs.generations "
+            "  where pruned_at is null) "
+            "union all select c.relname from pg_class c where c.relnamespace = 'pg_toast'::regnamespace "
+            "  and substring(c.relname from '^pg_toast_([0-9]+)')::oid not in (select oid from pg_class) "
+            "union all select inhrelid::regclass::text from pg_inherits where inhdetachpending"
+        )
+        return [name for (name,) in cursor.fetchall()]
