@@ -28,7 +28,7 @@ from recjobs.publish.tables import USERS
 USER_COUNT = 1_000_000
 CREATE = (
     'create table bare (surface text collate "C", user_id text collate "C", items text, scores real[], '
-    "reasons text[], reason_of smallint[], regime text)"
+    "reasons text[], reason_of bytea, regime text)"
 )
 COPY = "copy bare from stdin with (format binary)"
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from psycopg2 import errors, sql
 from psycopg2.extras import Json
 
-from recjobs import storage
+from recjobs import columns, storage
 from recjobs.errors import CorruptFileError, PublishError
 from recjobs.publish import forgetting
 from recjobs.publish.config import DatabaseConfig, PublishConfig
@@ -208,7 +208,11 @@ def _batches(part: Part, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
     missing = set(part.table.parquet) - set(parquet.schema_arrow.names)
     if missing:
         raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")
-    yield from parquet.iter_batches(_BATCH_ROWS, columns=list(part.table.parquet))
+    # Reasons repeat a lot: they are read as the numbers that the file has for them.
+    paths = [parquet.schema.column(place).path for place in range(len(parquet.schema))]
+    repeating = [path for path in paths if path.split(".")[0] == columns.REASON]
+    parquet = pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=repeating)
+    yield from parquet.iter_batches(_BATCH_ROWS, columns=list(part.table.parquet), use_threads=False)
 
 
 def _file_error(part: Part, error: Exception) -> Exception:

@@ -7,13 +7,14 @@ unpacks a row in some microseconds (`sql/views/stored_user_lists.sql`).
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recjobs import columns
 from recjobs.errors import PublishError
 from recjobs.publish.tables import Table
-from recjobs.ragged import flat_lists, list_array, rows_of
+from recjobs.ragged import Ints, list_array, places, rows_of
 
 _KEY_BYTES = columns.LONGEST_ID
 """A B-tree key must fit a third of a page."""
@@ -55,32 +56,44 @@ def _unpacked_names(table: Table, batch: pa.RecordBatch) -> dict[str, pa.Array]:
 
 def _joined(ids: pa.ListArray) -> pa.Array:
     if pc.any(pc.match_substring(ids.flatten(), columns.SEPARATOR)).as_py():
-        raise PublishError(
-            "column items: an id holds the separator U+001F, which extract quarantines. Run it again."
-        )
+        raise PublishError("column items: an id holds the separator U+001F, which extract quarantines. Run it again.")
     return pc.binary_join(ids, columns.SEPARATOR)
 
 
 def _coded(reasons: pa.ListArray) -> tuple[pa.Array, pa.Array]:
-    """Each row's distinct reasons, in no particular order, and by item the place of its reason there, from 1."""
-    if reasons.null_count or reasons.flatten().null_count:
+    """Each row's distinct reasons, in no particular order, and by item the place of its reason there, from 1.
+
+    Places are two bytes each, the higher one first.
+    """
+    codes, texts = _encoded(reasons)
+    lengths = reasons.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    rows, cells = rows_of(lengths), places(lengths)
+    width = int(lengths.max(initial=1)) or 1
+    # A row of numbers for a list: reason and place in one, so that a sort brings equal reasons together. Rows that
+    # are shorter end with a reason that is none.
+    none = len(texts)
+    table = np.full((len(lengths), width), none * width, np.int32 if (none + 1) * width < 2**31 else np.int64)
+    table[rows, cells] = codes.astype(table.dtype) * width + cells
+    table.sort(axis=1)
+    reason, place = np.divmod(table, width)
+    first, real = np.ones_like(table, bool), reason < none
+    first[:, 1:] = reason[:, 1:] != reason[:, :-1]
+    first &= real
+    reason_of = np.empty(table.shape, ">u2")
+    reason_of[np.nonzero(real)[0], place[real]] = np.cumsum(first, axis=1, dtype=np.uint16)[real]
+    return list_array(texts.take(pa.array(reason[first])), first.sum(axis=1)), _bytes(reason_of[rows, cells], lengths)
+
+
+def _bytes(values: npt.NDArray[np.uint16], lengths: Ints) -> pa.Array:
+    """A binary column with the bytes of `lengths[i]` values in row i."""
+    ends = np.r_[0, np.cumsum(lengths) * values.itemsize].astype(np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(lengths), [None, pa.py_buffer(ends), pa.py_buffer(values.tobytes())])
+
+
+def _encoded(reasons: pa.ListArray) -> tuple[npt.NDArray[np.int32], pa.Array]:
+    """All reasons one after the other as places in the second array."""
+    flat = reasons.flatten()
+    if reasons.null_count or flat.null_count:
         raise PublishError("column reasons: nulls; compose must leave none.")
-    encoded = reasons.flatten().dictionary_encode()
-    codes, lengths = flat_lists(pa.ListArray.from_arrays(_offsets(reasons), encoded.indices))
-    rows, texts = rows_of(lengths).astype(np.int64), max(len(encoded.dictionary), 1)
-    # One sort brings equal reasons of a row together; the item's place rides along in the lowest bits.
-    bits = len(codes).bit_length()
-    ordered = np.sort(((rows * texts + codes) << bits) | np.arange(len(codes), dtype=np.int64))
-    group, place = ordered >> bits, ordered & ((1 << bits) - 1)
-    first = np.r_[True, group[1:] != group[:-1]] if len(group) else np.empty(0, bool)
-    distinct = np.bincount((group // texts)[first], minlength=len(reasons)).astype(np.int64)
-    before = np.cumsum(distinct) - distinct
-    reason_of = np.empty(len(codes), np.int64)
-    reason_of[place] = np.cumsum(first) - before[group // texts]
-    found = encoded.dictionary.take(pa.array((group % texts)[first]))
-    return list_array(found, distinct), list_array(pa.array(reason_of).cast(pa.int16()), lengths)
-
-
-def _offsets(lists: pa.ListArray) -> pa.Array:
-    """Offsets that begin with 0, as a slice's do not."""
-    return pa.array(np.r_[0, np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))].astype(np.int32))
+    encoded = flat if pa.types.is_dictionary(flat.type) else flat.dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary

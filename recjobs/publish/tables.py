@@ -30,10 +30,12 @@ def _schema(**types: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
 
 
-_TEXT, _TEXTS, _REALS, _PLACES = pa.string(), pa.list_(pa.string()), pa.list_(pa.float32()), pa.list_(pa.int16())
+_TEXT, _TEXTS, _REALS = pa.string(), pa.list_(pa.string()), pa.list_(pa.float32())
 USERS = Table(
     "user_lists",
-    _schema(surface=_TEXT, user_id=_TEXT, items=_TEXT, scores=_REALS, reasons=_TEXTS, reason_of=_PLACES, regime=_TEXT),
+    _schema(
+        surface=_TEXT, user_id=_TEXT, items=_TEXT, scores=_REALS, reasons=_TEXTS, reason_of=pa.binary(), regime=_TEXT
+    ),
     (columns.USER, columns.ITEM, columns.SCORE, columns.REASON, columns.REGIME),
     ("user_id", "surface"),
 )
@@ -45,7 +47,7 @@ ITEMS = Table(
 )
 SEGMENTS = Table(
     "segment_lists",
-    _schema(surface=_TEXT, segment=_TEXT, items=_TEXT, scores=_REALS, reasons=_TEXTS, reason_of=_PLACES),
+    _schema(surface=_TEXT, segment=_TEXT, items=_TEXT, scores=_REALS, reasons=_TEXTS, reason_of=pa.binary()),
     (columns.SEGMENT, columns.ITEM, columns.SCORE, columns.REASON),
     ("segment", "surface"),
 )

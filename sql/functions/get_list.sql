@@ -26,7 +26,7 @@ declare
     items text[];
     scores real[];
     reasons text[];
-    reason_of smallint[];
+    reason_of bytea;
     gone text[];
     looked_at integer;
     given integer := 0;
@@ -59,14 +59,22 @@ begin
         end if;
         if gone = '{{}}' then
             return query
-                select e.place::integer, e.item_id, e.score, reasons[e.reason_of]
-                from unnest(items[:wanted], scores[:wanted], reason_of[:wanted])
-                    with ordinality as e (item_id, score, reason_of, place);
+                select
+                    e.place::integer, e.item_id, e.score,
+                    reasons[
+                        get_byte(reason_of, 2 * e.place::integer - 2) * 256
+                        + get_byte(reason_of, 2 * e.place::integer - 1)
+                    ]
+                from unnest(items[:wanted], scores[:wanted]) with ordinality as e (item_id, score, place);
         else
             return query
-                select (given + row_number() over (order by e.place))::integer, e.item_id, e.score, reasons[e.reason_of]
-                from unnest(items[:looked_at], scores[:looked_at], reason_of[:looked_at])
-                    with ordinality as e (item_id, score, reason_of, place)
+                select
+                    (given + row_number() over (order by e.place))::integer, e.item_id, e.score,
+                    reasons[
+                        get_byte(reason_of, 2 * e.place::integer - 2) * 256
+                        + get_byte(reason_of, 2 * e.place::integer - 1)
+                    ]
+                from unnest(items[:looked_at], scores[:looked_at]) with ordinality as e (item_id, score, place)
                 where e.item_id <> all (gone)
                 order by e.place
                 limit wanted - given;

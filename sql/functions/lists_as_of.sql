@@ -9,9 +9,9 @@ language sql stable parallel safe
 as $$
     select v.ds, v.seq, l.surface, l.user_id, l.items, l.scores,
         array(
-            select l.reasons[e.reason_of]
-            from unnest(l.reason_of) with ordinality as e (reason_of, place)
-            order by e.place
+            select l.reasons[get_byte(l.reason_of, place) * 256 + get_byte(l.reason_of, place + 1)]
+            from generate_series(0, length(l.reason_of) - 2, 2) as place
+            order by place
         ),
         l.regime
     from {schema}.versions v

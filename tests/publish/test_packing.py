@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -37,7 +38,7 @@ def unpacked(stored: pa.RecordBatch) -> list[list[tuple[str, str]]]:
         list(
             zip(
                 row["items"].split(columns.SEPARATOR) if row["items"] else [],
-                [row["reasons"][place - 1] for place in row["reason_of"]],
+                [row["reasons"][place - 1] for place in np.frombuffer(row["reason_of"], ">u2")],
                 strict=True,
             )
         )
