@@ -1,5 +1,5 @@
--- Lets a login say which items are sold out, and nothing else. Run by an administrator or a login in recs_writer:
---   psql "$ADMIN_URL" -v login=stock -f let_set_availability.sql
+-- Lets a login say which items are sold out, and nothing else. Run by an administrator, or a login in recs_writer:
+--   recjobs db psql -- -v login=stock -f let_set_availability.sql
 \set ON_ERROR_STOP on
 begin;
 set local role recs_writer;

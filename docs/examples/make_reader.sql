@@ -1,5 +1,5 @@
--- Makes the login an app reads with. Run by an administrator, once, after `recjobs db migrate`:
---   READER_PASSWORD=… psql "$ADMIN_URL" -v login=shop -f make_reader.sql
+-- Makes the login an app reads with. Run it once, after `recjobs db migrate`, with a URL that may make roles:
+--   READER_PASSWORD=… recjobs db psql -- -v login=shop -f make_reader.sql
 \set ON_ERROR_STOP on
 \getenv password READER_PASSWORD
 create role :"login" login password :'password' connection limit 50 in role recs_reader;

@@ -38,7 +38,7 @@ class Lists:
             max_waiting=100,  # more requests than that fail at once instead of queueing
             kwargs={
                 "autocommit": True,  # one round trip for a read
-                "prepare_threshold": 0,  # prepared at first use; None behind a PgBouncer older than 1.21
+                "prepare_threshold": 0,  # prepared at first use; None behind a PgBouncer older than 1.22
                 "connect_timeout": 2,
                 "tcp_user_timeout": 1000,  # milliseconds until a network that lost the server counts as down
             },

@@ -28,7 +28,7 @@ class Lists:
             pool_pre_ping=True,  # a connection that broke meanwhile is replaced
             isolation_level="AUTOCOMMIT",  # one round trip for a read
             connect_args={
-                "prepare_threshold": 0,  # prepared at first use; None behind a PgBouncer older than 1.21
+                "prepare_threshold": 0,  # prepared at first use; None behind a PgBouncer older than 1.22
                 "connect_timeout": 2,
                 "tcp_user_timeout": 1000,  # milliseconds until a network that lost the server counts as down
             },
