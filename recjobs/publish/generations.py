@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
-from psycopg2 import sql
+from psycopg2 import errors, sql
 from psycopg2.extras import Json
 
 from recjobs.errors import PublishBusyError, PublishError
@@ -26,6 +26,7 @@ _COLUMNS = (
     "generation", "dataset", "ds", "seq", "run", "state", "counts", "checksum", "versions", "metrics", "gate",
     "created_at", "loaded_at", "first_live_at", "last_live_at", "pruned_at",
 )  # fmt: skip
+_ABANDONED_LOCK_TIMEOUT = "500ms"
 log = logging.getLogger(__name__)
 
 
@@ -159,17 +160,32 @@ def find_run(cursor: Cursor, schema: str, publication: Publication) -> Generatio
 
 
 def remove_abandoned(cursor: Cursor, schema: str) -> list[Generation]:
-    """Removes the tables and rows of loaders that died. The caller holds the schema's lock."""
+    """Removes the tables and rows of loaders that died. The caller holds the schema's lock.
+
+    A table that some session of a dead loader still has locked is left to the next call: whoever
+    wants to promote or roll back waits for the schema's lock.
+    """
     cursor.execute(query(schema, "select {columns} from {schema}.generations where state = 'loading'"))
     removed = []
     for generation in fetch(cursor):
         cursor.execute("select pg_try_advisory_xact_lock(%s, %s)", (lock_class(schema), generation.generation))
-        if cursor.fetchone() == (True,):
-            drop_tables(cursor, schema, generation.generation)
-            _delete(cursor, schema, generation)
+        if cursor.fetchone() == (True,) and _removed(cursor, schema, generation):
             log.info("generation %s: removed what a loader that died had left", generation)
             removed.append(generation)
     return removed
+
+
+def _removed(cursor: Cursor, schema: str, generation: Generation) -> bool:
+    cursor.execute("savepoint abandoned")
+    cursor.execute("select set_config('lock_timeout', %s, true)", (_ABANDONED_LOCK_TIMEOUT,))
+    try:
+        drop_tables(cursor, schema, generation.generation)
+    except errors.LockNotAvailable:
+        cursor.execute("rollback to savepoint abandoned")
+        log.warning("generation %s: a session of the loader that died is still at work; left for now", generation)
+        return False
+    _delete(cursor, schema, generation)
+    return True
 
 
 def drop_tables(cursor: Cursor, schema: str, generation: int) -> None:

@@ -1,7 +1,8 @@
 """Keeps the newest generations and drops the lists of older ones, never those of live or its predecessor.
 
-No reader waits: partitions are detached with CONCURRENTLY, which lets readers of the time before
-finish, and only then dropped. Where somebody reads for too long the rest is left to the next run.
+No reader waits, and none misses what its snapshot sees: partitions are detached with CONCURRENTLY
+once all readers of the time before have finished, and only then dropped. Where somebody reads for
+too long the rest is left to the next run.
 The generation's row stays for good: the fence and the audit need it.
 """
 
@@ -14,6 +15,7 @@ from typing import Literal
 from psycopg2 import errors, sql
 
 from recjobs.publish.connection import Connection, Cursor
+from recjobs.publish.earlier import has_older_snapshot, has_older_snapshot_than_detach
 from recjobs.publish.generations import (
     LIST_TABLES,
     Generation,
@@ -23,12 +25,14 @@ from recjobs.publish.generations import (
     query,
     remove_abandoned,
 )
-from recjobs.publish.migrations import lock
+from recjobs.publish.migrations import lock, lock_class
 from recjobs.publish.promotion import predecessor
 
 PartitionState = Literal["attached", "pending", "alone"]
 _PATIENCE_SECONDS = 5.0
-_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS = 0.03
+_PRUNING = -1
+"""The second half of the advisory lock of the one process that prunes; 0 is the schema's, generations count from 1."""
 log = logging.getLogger(__name__)
 
 
@@ -43,21 +47,53 @@ def prune(connection: Connection, schema: str, keep: int, lock_timeout_ms: int =
         lock(cursor, schema)
         remove_abandoned(cursor, schema)
         _mark(cursor, schema, _excess(cursor, schema, keep))
-        marked = [generation for generation in all_generations(cursor, schema) if generation.pruned_at]
     connection.autocommit = True
     give_up = time.monotonic() + _PATIENCE_SECONDS
-    dropped = []
     with connection.cursor() as cursor:
         cursor.execute("select set_config('lock_timeout', %s, false)", (f"{lock_timeout_ms}ms",))
-        for generation in reversed(marked):
-            found = [table for table in LIST_TABLES if _state(cursor, schema, table, generation)]
-            # One partition of a table at a time can be pending, so the first generation that stays ends it.
-            if not _removed(cursor, schema, found, generation, give_up):
-                log.warning("generation %s: somebody reads for long; the next run drops its lists", generation)
-                break
-            if found:
-                dropped.append(generation)
+        if not _alone(cursor, schema, give_up):
+            log.warning("schema %s: another process is pruning; the next run goes on", schema)
+            return []
+        try:
+            return _drop_marked(cursor, schema, give_up)
+        finally:
+            if not connection.closed:
+                cursor.execute("select pg_advisory_unlock(%s, %s)", (lock_class(schema), _PRUNING))
+
+
+def _alone(cursor: Cursor, schema: str, give_up: float) -> bool:
+    """Whether this session is the one that takes partitions away: two at once would stumble over each other."""
+    while True:
+        cursor.execute("select pg_try_advisory_lock(%s, %s)", (lock_class(schema), _PRUNING))
+        if cursor.fetchone() == (True,):
+            return True
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _drop_marked(cursor: Cursor, schema: str, give_up: float) -> list[Generation]:
+    dropped = []
+    for generation, tables in _marked(cursor, schema):
+        # One partition of a table at a time can be pending, so the first generation that stays ends it.
+        if not _removed(cursor, schema, tables, generation, give_up):
+            log.warning("generation %s: somebody reads for long; the next run drops its lists", generation)
+            break
+        dropped.append(generation)
     return dropped
+
+
+def _marked(cursor: Cursor, schema: str) -> list[tuple[Generation, list[str]]]:
+    """The pruned generations that still have tables, and which, the lowest (ds, seq) first."""
+    marked = [generation for generation in all_generations(cursor, schema) if generation.pruned_at]
+    cursor.execute(
+        "select relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        "where n.nspname = %s and c.relname = any(%s)",
+        (schema, [f"{table}_g{generation.generation}" for generation in marked for table in LIST_TABLES]),
+    )
+    there = {name for (name,) in cursor.fetchall()}
+    found = [(g, [table for table in LIST_TABLES if f"{table}_g{g.generation}" in there]) for g in reversed(marked)]
+    return [(generation, tables) for generation, tables in found if tables]
 
 
 def _excess(cursor: Cursor, schema: str, keep: int) -> list[Generation]:
@@ -94,21 +130,25 @@ def _mark(cursor: Cursor, schema: str, generations: list[Generation]) -> None:
 def _removed(cursor: Cursor, schema: str, tables: list[str], generation: Generation, give_up: float) -> bool:
     """Takes a generation's partitions away, a step at a time; False where that is not done by `give_up`.
 
-    A step that has the partition locked while it waits for an old reader would hold up newer ones,
-    and even deadlock with one that was planned before. So each waits for a moment only, all tables
-    in turn: the same readers hold them up.
+    A step that has the partition locked while it waits for an old reader would hold up others, and
+    even deadlock with one that was planned before. So none is taken while somebody reads in the
+    time before it, and each waits for a moment only, all tables in turn: the same readers hold
+    them up.
     """
     left = list(tables)
     while True:
-        left = [table for table in left if not _all_steps(cursor, schema, table, generation)]
+        if not has_older_snapshot(cursor, schema, generation.generation):
+            left = [table for table in left if not _all_steps(cursor, schema, table, generation)]
         if not left or time.monotonic() > give_up:
             return not left
         time.sleep(_PAUSE_SECONDS)
 
 
 def _all_steps(cursor: Cursor, schema: str, table: str, generation: Generation) -> bool:
-    """Goes on with one partition until it is gone (True) or a lock can't be had at once."""
+    """Goes on with one partition until it is gone (True) or somebody must be waited for."""
     while (state := _state(cursor, schema, table, generation)) is not None:
+        if state == "pending" and has_older_snapshot_than_detach(cursor, schema, f"{table}_g{generation.generation}"):
+            return False
         try:
             cursor.execute(_step(schema, table, generation, state))
         except (errors.LockNotAvailable, errors.DeadlockDetected):

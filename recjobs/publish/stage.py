@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from recjobs import storage
 from recjobs.errors import GateRefusedError, MissingInputError, PublishError, RecjobsError
 from recjobs.manifest import Inputs, Manifest, Output
-from recjobs.publish import checks, forgetting, generations, loading, promotion, retention
+from recjobs.publish import checks, earlier, forgetting, generations, loading, promotion, retention
 from recjobs.publish.connection import Connection, connected
 from recjobs.publish.generations import Generation, Publication
 from recjobs.publish.loading import Part
@@ -49,6 +49,7 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
             forgetting.synchronise(connection, config.database, inputs.tombstones)
         found = generations.register(connection, config.database, publication)
         ready = _loaded(connection, config, found, parts, inputs["compose"].forgotten)
+        earlier.wait_for_plans(connection, config.database.schema_name)
         loaded = time.perf_counter()
         switch = promotion.publish(
             connection, config.database.schema_name, ready.generation, promotion.Reason("publish", f"run {out.run}")

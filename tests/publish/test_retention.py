@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
@@ -172,3 +173,12 @@ def leftovers(database: DatabaseConfig) -> list[str]:
             "union all select inhrelid::regclass::text from pg_inherits where inhdetachpending"
         )
         return [name for (name,) in cursor.fetchall()]
+
+
+def test_two_that_prune_at_once_do_not_stumble_over_each_other(tmp_path: Path, database: DatabaseConfig) -> None:
+    publish(tmp_path, database, *range(1, 9))
+    settings = settings_for(tmp_path, database)
+    with ThreadPoolExecutor(4) as pool:
+        dropped = [day.ds.day for days in pool.map(lambda _: operations.prune(settings, 2), range(4)) for day in days]
+    assert sorted(dropped) == [2, 3, 4, 5, 6]
+    assert len(tables(database)) == 6

@@ -14,22 +14,16 @@ from psycopg2 import extensions
 from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import database_url
 
-ONE_STATEMENT = """
-    select item_id from recs.get_list('u3')
-    union all select item_id from recs.get_list('u3', 'email')
-    union all select item_id from recs.get_list('nobody', 'home', 20, 'country=GB')
-    union all select item_id from recs.similar_items('i3')
-    union all select item_id from recs.session_list(array['i1', 'i2'])
-    union all select item_id from recs.lists where user_id = 'u5'
-    union all select unnest(items) from recs.lists_as_of((select ds from recs.live_generation)) where user_id = 'u7'
-"""
-SEVERAL_STATEMENTS = (
-    "select item_id from recs.get_list('u3')",
-    "select item_id from recs.get_list('u4', 'email')",
-    "select item_id from recs.similar_items('i3')",
-    "select item_id from recs.session_list(array['i1'])",
-    "select item_id from recs.lists where user_id = 'u5' and surface = 'home'",
-)
+PARTS = {
+    "own list": "select item_id from recs.get_list('u3')",
+    "other surface": "select item_id from recs.get_list('u4', 'email')",
+    "segment's list": "select item_id from recs.get_list('nobody', 'home', 20, 'country=GB')",
+    "similar items": "select item_id from recs.similar_items('i3')",
+    "session": "select item_id from recs.session_list(array['i1', 'i2'])",
+    "view": "select item_id from recs.lists where user_id = 'u5'",
+    "past": "select unnest(items) from recs.lists_as_of((select ds from recs.live_generation)) where user_id = 'u7'",
+}
+"""All ways to read, each with one generation's items."""
 KINDS = ("statement", "snapshot", "stranger")
 
 
@@ -57,16 +51,12 @@ class Readers:
         self.longest = 0.0
         """Seconds that the slowest read took, machine's load and all."""
         self.stop = threading.Event()
-        self.whole = self._whole()
+        self.whole: dict[str, int] = {}
+        """How many items each part gives; all generations of a test are of one size."""
         self.threads = [
             threading.Thread(target=self._run, args=(KINDS[number % len(KINDS)],), daemon=True)
             for number in range(threads)
         ]
-
-    def _whole(self) -> dict[str, int]:
-        """How many rows each statement gives: all generations of a test are of one size."""
-        with closing(psycopg2.connect(self.url)) as connection, connection.cursor() as cursor:
-            return {statement: len(_rows(cursor, statement)) for statement in (ONE_STATEMENT, *SEVERAL_STATEMENTS)}
 
     def _run(self, kind: str) -> None:
         last = ""
@@ -90,16 +80,15 @@ class Readers:
     def _read(self, connection: extensions.connection, kind: str, last: str) -> str:
         started = time.perf_counter()
         with connection, connection.cursor() as cursor:
-            found: set[str] = set()
-            for statement in SEVERAL_STATEMENTS if kind == "snapshot" else (ONE_STATEMENT,):
-                rows = _rows(cursor, statement)
-                if len(rows) != self.whole[statement]:
-                    self.faults.append(f"{len(rows)} rows instead of {self.whole[statement]}: {statement}")
-                found |= {tag_of(item) for (item,) in rows}
+            answers = read_parts(cursor) if kind == "snapshot" else read_at_once(cursor)
         self.longest = max(self.longest, time.perf_counter() - started)
-        return self._check(found, last)
+        return self._check(answers, last)
 
-    def _check(self, found: set[str], last: str) -> str:
+    def _check(self, answers: dict[str, list[str]], last: str) -> str:
+        sizes = {part: len(items) for part, items in answers.items()}
+        if sizes != self.whole:
+            self.faults.append(f"not whole: {sizes} instead of {self.whole}")
+        found = {tag_of(item) for items in answers.values() for item in items}
         if len(found) != 1:
             self.faults.append(f"a mix of {sorted(found)}" if found else "empty")
             return last
@@ -110,9 +99,22 @@ class Readers:
         return now
 
 
-def _rows(cursor: extensions.cursor, statement: str) -> list[tuple[str]]:
-    cursor.execute(statement)
-    return cursor.fetchall()
+def read_at_once(cursor: extensions.cursor) -> dict[str, list[str]]:
+    """The items of each part, all asked in one statement."""
+    cursor.execute(" union all ".join(f"select $${part}$$, p.* from ({text}) p" for part, text in PARTS.items()))
+    answers: dict[str, list[str]] = {part: [] for part in PARTS}
+    for part, item in cursor.fetchall():
+        answers[part].append(item)
+    return answers
+
+
+def read_parts(cursor: extensions.cursor) -> dict[str, list[str]]:
+    """The items of each part, one statement after the other."""
+    answers = {}
+    for part, statement in PARTS.items():
+        cursor.execute(statement)
+        answers[part] = [item for (item,) in cursor.fetchall()]
+    return answers
 
 
 @contextmanager
@@ -121,6 +123,9 @@ def reading_all_the_time(
 ) -> Iterator[Readers]:
     """Readers at work for the block, each `pause` seconds between its reads. A generation must be live."""
     readers = Readers(database, threads, forward=forward, pause=pause)
+    with closing(psycopg2.connect(readers.url)) as connection, connection.cursor() as cursor:
+        readers.whole = {part: len(items) for part, items in read_at_once(cursor).items()}
+    assert all(readers.whole.values())
     for thread in readers.threads:
         thread.start()
     try:

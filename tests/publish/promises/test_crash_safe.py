@@ -21,6 +21,7 @@ import os
 import random
 import signal
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -33,14 +34,15 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from recjobs.publish import embedded
+from recjobs.errors import PublishBusyError
+from recjobs.publish import embedded, operations
 from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import database_url
 from tests.database import own_server
 from tests.publish.composed import Night, night, settings_for
 from tests.publish.promises.loaders import Loader, publish_with_retries
 from tests.publish.promises.proxy import PHASES, CutError, Link, Message, proxied
-from tests.publish.promises.readers import ONE_STATEMENT, Readers, reading_all_the_time, tag_of
+from tests.publish.promises.readers import Readers, read_at_once, reading_all_the_time, tag_of
 from tests.publish.promises.state import left_over
 
 KEEP_TWO = {"publish.keep_generations": 2}
@@ -116,11 +118,15 @@ class Blow:
     number: int
     delay: float | None
     """None is before the message is sent on."""
+    owner: bool = False
+    """Whether it hits the session that owns the generation, while another one copies."""
     loader: Loader | None = None
+    owning: Link | None = None
     fell: bool = False
 
     def hook(self, link: Link, message: Message) -> Callable[[], None] | None:
         """Strikes once, when its message comes."""
+        self.owning = self.owning or link
         if self.fell or (message.phase, message.number) != (self.phase, self.number) or message.kind == "X":
             return None
         self.fell = True
@@ -132,7 +138,7 @@ class Blow:
     def _strike(self, link: Link) -> None:
         while self.loader is None:
             time.sleep(0.001)
-        self.strike(self.loader, link)
+        self.strike(self.loader, self.owning if self.owner and self.owning else link)
 
 
 def kill_loader(loader: Loader, _link: Link) -> None:
@@ -156,7 +162,7 @@ def blows(strike: Strike, nights: Nights, draw: random.Random) -> Iterator[Blow]
     while True:
         for phase in PHASES:
             delay = draw.choice([None, 0.0, draw.uniform(0, 0.003)])
-            yield Blow(strike, phase, draw.randrange(nights.messages[phase]), delay)
+            yield Blow(strike, phase, draw.randrange(nights.messages[phase]), delay, owner=draw.random() < 0.5)
 
 
 def check_after(nights: Nights, one: Night) -> None:
@@ -179,8 +185,7 @@ def live_tag(database: DatabaseConfig) -> str:
     while True:
         try:
             with closing(psycopg2.connect(database_url(database))) as connection, connection.cursor() as cursor:
-                cursor.execute(ONE_STATEMENT)
-                (tag,) = {tag_of(item) for (item,) in cursor.fetchall()}
+                (tag,) = {tag_of(item) for items in read_at_once(cursor).values() for item in items}
                 return tag
         except psycopg2.OperationalError:
             assert time.monotonic() < give_up, "the server does not come back"
@@ -265,3 +270,40 @@ def test_crash_safe_when_the_server_itself_is_killed_and_started_again(
     assert ends == {"retryable DatabaseUnavailableError": 3}
     assert readers.faults == []
     assert readers.breaks
+
+
+def test_crash_safe_when_a_session_of_a_vanished_loader_lives_on(nights: Nights) -> None:
+    """Its machine is gone, and the server does not know yet: one session is in COPY still, the one that owns is not."""
+    one, copying, buried = nights.next(), threading.Event(), threading.Event()
+    settings = settings_for(nights.folder, nights.database)
+
+    def freeze(_link: Link, message: Message) -> None:
+        if message.phase == "copy" and message.kind == "d" and not copying.is_set():
+            copying.set()
+            buried.wait(60)
+
+    with proxied(nights.database, freeze) as proxy:
+        loader = Loader(behind(proxy.config, nights.folder, one))
+        assert copying.wait(30)
+        kill_loader(loader, proxy.links[0])
+        assert loader.outcome() == "killed"
+        until_released(nights.database, proxy.links[0].backend)
+        started = time.monotonic()
+        with pytest.raises(PublishBusyError, match="another process is loading it"):
+            one.publish()
+        operations.rollback(settings, who="ann", why="nobody waits for the dead")
+        assert time.monotonic() - started < 3
+        operations.promote(settings, date.fromisoformat(nights.tags[0][:10]), force=True, who="ann", why="back")
+        buried.set()
+    check_after(nights, one)
+
+
+def until_released(database: DatabaseConfig, backend: int) -> None:
+    """Until the server has noticed that this backend's client is gone."""
+    with closing(psycopg2.connect(database_url(database))) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("select from pg_stat_activity where pid = %s", (backend,))
+        while cursor.rowcount:
+            time.sleep(0.01)
+            cursor.execute("select from pg_stat_activity where pid = %s", (backend,))
