@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +19,7 @@ BENCHMARKS = {
     "retrieve_search": "bare search_batched_parallel on the same arrays",
     "rank_score": "bare model call on prepared batches",
     "publish": "bare binary COPY of the same rows and the key's index",
+    "read": "the bare read of the same row by its primary key, under pgbench",
 }
 
 
@@ -35,7 +37,7 @@ def main(names: list[str]) -> int:
         if not rows:
             failed.append(name)
         for row in rows:
-            figures = (f"{row['ours']:,.0f}", f"{row['yardstick']:,.0f}", f"{row['ratio']:.2f}")
+            figures = (_figure(row["ours"]), _figure(row["yardstick"]), _figure(row["ratio"]))
             table.add_row(row["name"], *figures, row["unit"], BENCHMARKS[name])
     Console().print(table)
     if failed:
@@ -43,7 +45,13 @@ def main(names: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _run(name: str) -> list[dict[str, str | float]]:
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+
+
+def _run(name: str) -> list[dict[str, Any]]:
     done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     return [json.loads(line) for line in lines] if done.returncode == 0 else []

@@ -21,37 +21,45 @@ declare
     looked_at constant text[] := coalesce(
         session_list.item_ids[greatest(1, cardinality(session_list.item_ids) - 49):], '{{}}'
     );
+    -- Each once, the latest first.
+    recent constant text[] := array(
+        select u.item_id
+        from unnest(looked_at) with ordinality as u (item_id, place)
+        where u.item_id is not null
+        group by u.item_id
+        order by max(u.place) desc
+    );
     items text[];
     scores real[];
     because text[];
     gone text[];
+    head bigint;
     given integer;
 begin
-    with latest as (
-        select u.item_id, row_number() over (order by max(u.place) desc) - 1 as steps_back
-        from unnest(looked_at) with ordinality as u (item_id, place)
-        where u.item_id is not null
-        group by u.item_id
-    ),
-    merged as (
-        select
-            e.item_id,
-            sum(e.score * power(0.8, s.steps_back))::real as score,
-            (array_agg(s.item_id order by e.score * power(0.8, s.steps_back) desc, s.steps_back))[1] as because
-        from latest s
-        join {schema}.stored_item_lists l on l.generation = live_now and l.item_id = s.item_id
-        cross join lateral unnest(l.items, l.scores) as e (item_id, score)
-        where (e.item_id = any (looked_at)) is not true
-        group by e.item_id
-    )
-    select
-        array_agg(m.item_id order by m.score desc, m.item_id),
-        array_agg(m.score order by m.score desc, m.item_id),
-        array_agg(m.because order by m.score desc, m.item_id)
-    into items, scores, because
-    from merged m;
-
-    gone := array(select a.item_id from {schema}.unavailable_items a where a.item_id = any (items));
+    -- First a little more than is wanted; all there is where too many of those are gone.
+    foreach head in array array[wanted::bigint + wanted / 4 + 2, null] loop
+        select array_agg(m.item_id), array_agg(m.score), array_agg(recent[64 - (m.most & 63)])
+        into items, scores, because
+        from (
+            select
+                e.item_id,
+                sum(e.score * s.weight)::real as score,
+                -- The largest share and, in the lowest six bits, whose it is: the latest of equal ones.
+                max((round(e.score * s.weight * 1e9)::bigint << 6) | (64 - s.place)) as most
+            from (
+                select u.item_id, u.place, power(0.8::double precision, u.place - 1) as weight
+                from unnest(recent) with ordinality as u (item_id, place)
+            ) s
+            join {schema}.stored_item_lists l on l.generation = live_now and l.item_id = s.item_id
+            cross join lateral unnest(l.items, l.scores) as e (item_id, score)
+            where e.item_id <> all (recent)
+            group by e.item_id
+            order by 2 desc, e.item_id collate "C"
+            limit head
+        ) m;
+        gone := array(select a.item_id from {schema}.unavailable_items a where a.item_id = any (items));
+        exit when cardinality(items) - cardinality(gone) >= wanted or cardinality(items) < head;
+    end loop;
     return query
         select
             (row_number() over (order by e.place))::integer, e.item_id, e.score, 'similar to ' || e.because
@@ -67,9 +75,9 @@ begin
             from {schema}.get_list(
                 session_list.user_id,
                 session_list.surface,
-                least(wanted::bigint + cardinality(looked_at) + cardinality(items), 2147483647)::integer
+                least(wanted::bigint + cardinality(recent) + cardinality(items), 2147483647)::integer
             ) g
-            where g.item_id <> all (items) and (g.item_id = any (looked_at)) is not true
+            where g.item_id <> all (items) and g.item_id <> all (recent)
             order by g.position
             limit wanted - given;
     end if;
