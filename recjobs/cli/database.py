@@ -48,7 +48,7 @@ def status(config: Config = DEFAULT_CONFIG, overrides: Overrides = None, as_json
         return
     for name, value in _facts(found):
         output.print(f"[bold]{name}[/]: {escape(value)}")
-    if found.has_tables:
+    if found.stored:
         rows = [
             [str(one.generation.ds), one.generation.seq, one.generation.state, _size(one.size)] for one in found.stored
         ]
