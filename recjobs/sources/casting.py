@@ -22,8 +22,9 @@ _FALSE = ("false", "f", "no", "n", "0")
 def cast_cells(raw: pl.Series, kind: Kind) -> tuple[pl.Series, pl.Series]:
     """`raw` as `kind`, and a mask of the cells that hold a value which is none of that kind.
 
-    - id, text: text, and integers as digits; empty text is null; an id with a NUL character or of
-      more than 2000 bytes is bad (a key of Postgres can hold neither), a NUL in a text is taken out.
+    - id, text: text, and integers as digits; empty text is null; an id with a NUL or a
+      unit separator (U+001F, which joins stored ids) or of more than 2000 bytes (a key of Postgres
+      holds no more) is bad; a NUL in a text is taken out.
     - number: finite numbers; NaN is null, infinity is bad.
     - time: timestamps; text as ISO 8601 (date, or date and time with `T` or a space; an offset or
       `Z`); integers as Unix time, told by magnitude: below 1e11 seconds, below 1e14 milliseconds,

@@ -322,6 +322,7 @@ def test_iso_times_of_any_zone_mix(times: list[tuple[datetime, timezone | None]]
     ("kind", "cells", "expected", "bad"),
     [
         ("id", ["a", "", None, "b\0"], ["a", None, None, "b"], [False, False, False, True]),
+        ("id", ["a\x1fb", "a\tb"], ["a\x1fb", "a\tb"], [True, False]),
         ("id", ["é" * 1000, "é" * 1000 + "x"], ["é" * 1000, "é" * 1000 + "x"], [False, True]),
         ("text", ["NA", "", "x\0y"], ["NA", None, "xy"], [False, False, False]),
         (
