@@ -9,14 +9,12 @@ from typing import IO
 from recjobs import columns as c
 from recjobs import storage
 from recjobs.errors import CorruptFileError
+from recjobs.forgetting.wire import fields
 from recjobs.tombstones import Forgotten
 
 _HEADER = 12
 """Bytes before a record's data: its length, and a checksum of that."""
 _FOOTER = 4
-_NAME = b"\x0a" + bytes((len(c.USER),)) + c.USER.encode()
-"""The key of the feature that holds the user, as protobuf writes it."""
-_LENGTH_DELIMITED = 2
 
 
 def users_in_sequences(uri: str, forgotten: Forgotten) -> int:
@@ -35,11 +33,11 @@ def rewrite_sequences(uri: str, target: str, forgotten: Forgotten) -> None:
 
 def user_of(record: bytes, uri: str) -> str:
     """The user of a record (framing included) whose data is a `tf.train.Example`."""
-    for features in _fields(record[_HEADER:-_FOOTER]):
-        for entry in _fields(features):
-            if entry.startswith(_NAME):
-                _, feature = _fields(entry)
-                values = [value for content in _fields(feature) for value in _fields(content)]
+    for _, features in fields(record[_HEADER:-_FOOTER], 1):
+        for _, entry in fields(features, 1):
+            told = dict(fields(entry, 1, 2))
+            if told.get(1) == c.USER.encode():
+                values = [value for _, content in fields(told[2]) for _, value in fields(content)]
                 return values[0].decode() if values else ""
     raise CorruptFileError(f"{uri}: a record without {c.USER}. Delete that run of extract and run it again.", uri=uri)
 
@@ -51,26 +49,3 @@ def _records(stream: IO[bytes], uri: str) -> Iterator[bytes]:
         if len(header) + len(rest) != _HEADER + length + _FOOTER:
             raise CorruptFileError(f"{uri} ends within a record. Delete that run of extract and run it again.", uri=uri)
         yield header + rest
-
-
-def _fields(message: bytes) -> Iterator[bytes]:
-    """The contents of a message's fields; all of ours on the way to the user are length-delimited."""
-    place = 0
-    while place < len(message):
-        tag, place = _varint(message, place)
-        if tag & 7 != _LENGTH_DELIMITED:
-            return
-        length, place = _varint(message, place)
-        yield message[place : place + length]
-        place += length
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[place]
-        value |= (byte & 0x7F) << shift
-        place += 1
-        if byte < 0x80:
-            return value, place
-        shift += 7
