@@ -12,6 +12,8 @@ import logging
 import time
 from collections.abc import Collection, Mapping
 
+import psycopg2
+
 from recjobs import storage
 from recjobs.errors import GateRefusedError, MissingInputError, PublishError, RecjobsError
 from recjobs.manifest import Inputs, Manifest, Output
@@ -149,10 +151,21 @@ def _loaded(
         return found
     try:
         return loading.load(connection, config.database, config.publish, found, parts, left_out)
-    except RecjobsError:
-        if not connection.closed:
-            loading.discard(connection, config.database.schema_name, found)
+    except (RecjobsError, psycopg2.Error):
+        _discard(connection, config.database.schema_name, found)
         raise
+
+
+def _discard(connection: Connection, schema: str, generation: Generation) -> None:
+    """Removes what a failed load left, at once: it may be what fills the disk."""
+    if connection.closed:
+        return
+    try:
+        loading.discard(connection, schema, generation)
+    except psycopg2.Error as error:
+        if connection.closed:
+            raise  # who has lost its generation is to try again, whatever else went wrong
+        log.warning("generation %s: its tables are left to the next run (%s)", generation, str(error).strip())
 
 
 def _manifest(
