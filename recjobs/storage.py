@@ -264,10 +264,13 @@ def replace_if(uri: str, expected: bytes, content: bytes) -> bool:
 def _replace_remote(uri: str, expected: bytes, content: bytes) -> bool:
     from google.api_core.exceptions import PreconditionFailed
 
-    blob = _bucket(uri)[0].get_blob(_bucket(uri)[1], **_patiently())
-    if blob is None or blob.download_as_bytes(if_generation_match=blob.generation, **_patiently()) != expected:
+    bucket, key = _bucket(uri)
+    blob = bucket.get_blob(key, **_patiently())
+    if blob is None:
         return False
     try:
+        if blob.download_as_bytes(if_generation_match=blob.generation, **_patiently()) != expected:
+            return False
         blob.upload_from_string(
             content, "application/octet-stream", if_generation_match=blob.generation, **_patiently()
         )

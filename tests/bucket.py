@@ -181,6 +181,7 @@ class Handler(BaseHTTPRequestHandler):
                 r"/storage/v1/b/([^/]+)/o/([^/]+)",
                 lambda b, n, *_: _json(self.store.find(b, n).described(b, n)),
             ),
+            ("POST", r"/storage/v1/b/([^/]+)/o/([^/]+)/copyTo/b/([^/]+)/o/([^/]+)", self._copy),
             ("DELETE", r"/storage/v1/b/([^/]+)/o/([^/]+)", self._delete),
         ]
         for method, pattern, work in routes:
@@ -236,6 +237,13 @@ class Handler(BaseHTTPRequestHandler):
         if first > last:
             raise RefusedError(416, "Requested range not satisfiable")
         return 206, {**headers, "Content-Range": f"bytes {first}-{last}/{len(content)}"}, content[first : last + 1]
+
+    def _copy(self, bucket: str, name: str, into: str, target: str, *_: object) -> tuple[int, Headers, bytes]:
+        with self.store.lock:
+            stored = self.store.find(bucket, name)
+            made = StoredObject(stored.content, stored.metadata, next(self.store.numbers))
+            self.store.objects(into)[target] = made
+        return _json(made.described(into, target))
 
     def _delete(self, bucket: str, name: str, *_: object) -> tuple[int, Headers, bytes]:
         with self.store.lock:

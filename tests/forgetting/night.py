@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from psycopg2 import sql
 
 from recjobs import columns as c
+from recjobs import storage
 from recjobs.manifest import Manifest
 from recjobs.plan import Plan, load_plan, plan_run
 from recjobs.publish.config import DatabaseConfig
@@ -135,4 +136,8 @@ def kinds(files: list[str]) -> set[str]:
 
 def users_of(manifest: Manifest, *folder: str) -> list[str]:
     """The users of a sharded output."""
-    return [user for part in manifest.parts(*folder) for user in pl.read_parquet(part.uri)[c.USER].cast(pl.String)]
+    found = []
+    for part in manifest.parts(*folder):
+        with storage.reading(part.uri) as stream:
+            found += pl.read_parquet(stream)[c.USER].cast(pl.String).to_list()
+    return found

@@ -274,11 +274,13 @@ def test_what_a_killed_stage_left_is_deleted(night: Night) -> None:
 
 
 def test_undone_the_next_run_brings_the_user_back(night: Night) -> None:
+    before = night.run(until="extract")
     forget(night, UNDONE)
     assert_nowhere(night, UNDONE)
     assert operation.remember(night.settings, UNDONE, who="ann", why="wrong letter")
     assert not operation.remember(night.settings, UNDONE, who="ann", why="wrong letter")
     plan = night.run(until="extract")
+    assert plan.steps["extract"].run != before.steps["extract"].run  # which is done, and has been rid of the user
     extract = manifest_of(plan, "extract")
     assert extract is not None
     assert UNDONE in users_of(extract, "users")

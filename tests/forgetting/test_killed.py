@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from recjobs import columns as c
 from recjobs import storage, tombstones
@@ -19,6 +20,7 @@ from recjobs.forgetting import runs
 from recjobs.manifest import InputRef, Manifest, Output, cutoffs_of, digest_of, store
 from recjobs.tombstones import Forgotten, Tombstone
 from recjobs.tombstones import digest_of as digest_of_user
+from tests import bucket
 from tests.forgetting.night import files_with, users_of
 
 DS = date(2026, 1, 10)
@@ -30,21 +32,24 @@ _POINTS = ("copy_file", "replace_if", "delete_folder", "write_bytes", "writing",
 """What forgetting does to storage: the process is killed before or after the n-th of these."""
 
 
-def one_run(artefacts: Path, stage: str, inputs: dict[str, Manifest], run: str) -> Manifest:
+def one_run(artefacts: str, stage: str, inputs: dict[str, Manifest], run: str) -> Manifest:
     """A finished run of `stage` with two parts of users, one of them with the user."""
-    folder = storage.join(str(artefacts), stage, f"ds={DS}", run)
+    folder = storage.join(artefacts, stage, f"ds={DS}", run)
     out = Output(stage, DS, run, cutoffs_of(DS, train_lag_days=0, history_lag_days=0, label_days=1), folder)
     top = {"extract": "users", "compose": "lists/home"}.get(stage, "candidates")
     for part, users in enumerate(([USER, "u1", "u2"], ["u3", "u4"])):
         rows = {c.USER: sorted(users), c.SCORE: [[0.5, 0.25]] * len(users)}
-        path = Path(out.uri(top, c.part_name(part)))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pl.DataFrame(rows).write_parquet(path)
-    pl.DataFrame({c.ITEM: ["i1"]}).write_parquet(out.uri("items.parquet"))
+        _write(out.uri(top, c.part_name(part)), rows)
+    _write(out.uri("items.parquet"), {c.ITEM: ["i1"]})
     manifest = out.manifest(rows={"users": 5}).model_copy(
         update={"inputs": {name: _reference(of) for name, of in inputs.items()}}
     )
     return store(manifest, folder)[1]
+
+
+def _write(uri: str, columns: dict[str, list[object]]) -> None:
+    with storage.writing(uri) as stream:
+        pl.DataFrame(columns).write_parquet(stream)
 
 
 def _uri(manifest: Manifest) -> str:
@@ -55,7 +60,7 @@ def _reference(manifest: Manifest) -> InputRef:
     return InputRef(uri=_uri(manifest), digest=digest_of(storage.read_bytes(_uri(manifest))))
 
 
-def chain(artefacts: Path) -> None:
+def chain(artefacts: str) -> None:
     extract = one_run(artefacts, "extract", {}, "aaaa")
     search = one_run(artefacts, "retrieve/search", {"extract": extract}, "bbbb")
     one_run(artefacts, "compose", {"extract": extract, "retrieve/search": search}, "cccc")
@@ -90,9 +95,9 @@ def scrub_and_die(artefacts: str, at: int, after: bool) -> None:
     scrub(artefacts)
 
 
-def assert_whole(artefacts: Path) -> None:
+def assert_whole(artefacts: str) -> None:
     """Each run is as it was, or as it is to be; nothing between."""
-    for run in runs.find_runs(str(artefacts)):
+    for run in runs.find_runs(artefacts):
         manifest = run.manifest
         assert manifest is not None
         top = next(name for name in ("users", "lists", "candidates") if manifest.parts(name))
@@ -115,7 +120,7 @@ def test_killed_anywhere_each_run_is_whole_and_the_next_call_finishes(tmp_path: 
         if pristine.exists():
             shutil.copytree(pristine, artefacts)
         else:
-            chain(artefacts)
+            chain(str(artefacts))
             shutil.copytree(artefacts, pristine)
         for _ in range(choose.choice((1, 1, 2))):
             process = _CONTEXT.Process(
@@ -125,9 +130,9 @@ def test_killed_anywhere_each_run_is_whole_and_the_next_call_finishes(tmp_path: 
             process.join(60)
             killed += process.exitcode == -signal.SIGKILL
             assert process.exitcode in (0, -signal.SIGKILL)
-            assert_whole(artefacts)
+            assert_whole(str(artefacts))
         scrub(str(artefacts))
-        assert_whole(artefacts)
+        assert_whole(str(artefacts))
         assert files_with(artefacts, USER) == [], number
         for run in runs.find_runs(str(artefacts)):
             assert run.manifest is not None
@@ -139,7 +144,7 @@ def test_killed_anywhere_each_run_is_whole_and_the_next_call_finishes(tmp_path: 
 
 def test_two_at_once_for_two_users_lose_neither(tmp_path: Path) -> None:
     """Both rewrite the same runs; the second of two that swap a manifest looks again."""
-    chain(tmp_path)
+    chain(str(tmp_path))
     started = [_CONTEXT.Process(target=_scrub_one, args=(str(tmp_path), user)) for user in ("u1", USER, "u3")]
     for process in started:
         process.start()
@@ -154,12 +159,44 @@ def test_two_at_once_for_two_users_lose_neither(tmp_path: Path) -> None:
         assert len(run.manifest.forgotten) == 3
 
 
+def test_of_two_who_replace_the_same_the_second_is_told(tmp_path: Path) -> None:
+    uri = str(tmp_path / "manifest.json")
+    storage.write_bytes(uri, b"old")
+    assert storage.replace_if(uri, b"old", b"first")
+    assert not storage.replace_if(uri, b"old", b"second")
+    assert storage.read_bytes(uri) == b"first"
+    assert not storage.replace_if(str(tmp_path / "nothing.json"), b"", b"x")
+
+
+def test_in_a_bucket_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with bucket.serve("shop") as (url, store):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        storage._client.cache_clear()
+        root = "gs://shop/artefacts"
+        chain(root)
+        _write(f"{root}/extract/ds={DS}/dddd/deadbeef/users/part-00000.parquet", {c.USER: [USER, "u1"]})
+        scrub(root)
+        assert len(runs.find_runs(root)) == 4
+        for name, stored in store.buckets["shop"].items():
+            if name.endswith(".parquet") and "items" not in name:
+                assert USER not in pl.read_parquet(stored.content)[c.USER].to_list()
+            assert USER.encode() not in stored.content or name.endswith(".parquet")
+        storage.delete_folder(f"{root}/extract/ds={DS}/dddd")
+        assert_whole(root)
+        uri = f"{root}/one.json"
+        storage.write_bytes(uri, b"old")
+        assert storage.replace_if(uri, b"old", b"first")
+        assert not storage.replace_if(uri, b"old", b"second")
+        assert not storage.replace_if(f"{root}/nothing.json", b"", b"x")
+    storage._client.cache_clear()
+
+
 def _scrub_one(artefacts: str, user: str) -> None:
     runs.scrub_all(artefacts, Forgotten(DATASET, frozenset({digest_of_user(DATASET, user)}), frozenset({user})))
 
 
 def test_an_attempt_that_is_written_to_is_left_alone(tmp_path: Path) -> None:
-    chain(tmp_path)
+    chain(str(tmp_path))
     running = tmp_path / "extract" / f"ds={DS}" / "aaaa" / "feedbeef"
     with storage.holding(str(running)):
         (running / "part.arrow").write_bytes(USER.encode())
