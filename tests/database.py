@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: one embedded server per session, a fresh database per test."""
+"""A real PostgreSQL for tests: one server per session and version, a fresh database per test."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ from recjobs.publish import embedded
 from recjobs.publish.config import DatabaseConfig
 
 _numbers = itertools.count(1)
+_PACKAGED = Path(embedded.binary("postgres")).parent
+BINARIES = {
+    "18": _PACKAGED,
+    "16": _PACKAGED.parent.parent / "pginstall" / "bin",
+    "15": Path("/usr/lib/postgresql/15/bin"),
+}
+"""The servers that are supported and where their programs are: the package's two, and Debian's."""
 
 
 @pytest.fixture
@@ -27,19 +34,31 @@ def database() -> DatabaseConfig:
     return DatabaseConfig(url=SecretStr(url))
 
 
+@pytest.fixture(params=BINARIES, ids=lambda version: f"postgres{version}")
+def any_database(request: pytest.FixtureRequest) -> DatabaseConfig:
+    """The same on each supported version of PostgreSQL that is on this machine."""
+    if not (BINARIES[request.param] / "postgres").exists():
+        pytest.skip(f"PostgreSQL {request.param} is not on this machine ({BINARIES[request.param]})")
+    url = embedded.ensure_database(server(request.param), f"test_{next(_numbers)}")
+    return DatabaseConfig(url=SecretStr(url))
+
+
 @cache
-def server() -> DatabaseConfig:
-    """The session's server, started on first use and removed at the end."""
-    config = own_server(Path(tempfile.mkdtemp(prefix="recjobs-test-")))
+def server(version: str = "18") -> DatabaseConfig:
+    """The session's server of that version, started on first use and removed at the end."""
+    config = own_server(Path(tempfile.mkdtemp(prefix=f"recjobs-test-{version}-")), version)
     embedded.start(config)
     return config
 
 
-def own_server(folder: Path) -> DatabaseConfig:
+def own_server(folder: Path, version: str = "18") -> DatabaseConfig:
     """Settings of an embedded server in `folder`, not started; stopped and removed at the end of the session."""
     # Started by root, the server runs as another user, who must be able to enter.
     folder.chmod(0o755)
-    config = DatabaseConfig(embedded_folder=str(folder / "postgres"), embedded_port=free_port())
+    binaries = None if version == "18" else str(BINARIES[version])
+    config = DatabaseConfig(
+        embedded_folder=str(folder / "postgres"), embedded_port=free_port(), embedded_binaries=binaries
+    )
     atexit.register(_remove, config, folder)
     return config
 

@@ -20,21 +20,21 @@ def run(database: DatabaseConfig) -> Status:
         return migrate(connection, database)
 
 
-def test_files_are_applied_in_order_once(database: DatabaseConfig) -> None:
+def test_files_are_applied_in_order_once(any_database: DatabaseConfig) -> None:
     names = [script.name for script in scripts()]
     assert names[:2] == ["migrations/0001_generations", "migrations/0002_lists"]
-    before = run(database)
+    before = run(any_database)
     assert (before.applied, list(before.pending)) == ((), names)
-    assert run(database).current
-    with connected(database) as connection:
-        assert list(status(connection, database).applied) == names
+    assert run(any_database).current
+    with connected(any_database) as connection:
+        assert list(status(connection, any_database).applied) == names
 
 
-def test_many_at_once_apply_each_file_once(database: DatabaseConfig) -> None:
+def test_many_at_once_apply_each_file_once(any_database: DatabaseConfig) -> None:
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda _: run(database), range(6)))
+        found = list(pool.map(lambda _: run(any_database), range(6)))
     assert sum(not before.current for before in found) == 1 or all(before.changed == () for before in found)
-    with connected(database) as connection, connection.cursor() as cursor:
+    with connected(any_database) as connection, connection.cursor() as cursor:
         cursor.execute("select count(*) from recs.schema_migrations")
         assert cursor.fetchone() == (len(scripts()),)
 

@@ -17,10 +17,10 @@ Ask = Callable[..., list[tuple[Any, ...]]]
 
 
 @pytest.fixture
-def ask(tmp_path: Path, database: DatabaseConfig) -> Iterator[Ask]:
+def ask(tmp_path: Path, any_database: DatabaseConfig) -> Iterator[Ask]:
     """Runs a statement on a database with one live generation, 2026-01-05 of run r1."""
-    night(tmp_path, database).publish()
-    with connected(database, autocommit=True) as connection:
+    night(tmp_path, any_database).publish()
+    with connected(any_database, autocommit=True) as connection:
         yield lambda statement, *values: _rows(connection, statement, values)
 
 

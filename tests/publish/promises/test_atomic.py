@@ -46,16 +46,18 @@ def test_atomic_while_nights_are_loaded_and_pruned(tmp_path: Path, database: Dat
     assert "2026-01-07/r1" in readers.seen or len(readers.seen) > 1
 
 
-def test_atomic_for_a_reader_whose_plan_is_older_than_the_promotion(tmp_path: Path, database: DatabaseConfig) -> None:
+def test_atomic_for_a_reader_whose_plan_is_older_than_the_promotion(
+    tmp_path: Path, any_database: DatabaseConfig
+) -> None:
     """Postgres plans a statement first and takes its snapshot then: a plan without the new partition finds nothing."""
     for day in (1, 2):
-        night(tmp_path, database, ds=f"2026-01-{day:02d}").publish()
-    slow_to_plan(database)
+        night(tmp_path, any_database, ds=f"2026-01-{day:02d}").publish()
+    slow_to_plan(any_database)
     with ThreadPoolExecutor(1) as pool:
         for day in range(3, 7):
-            asked = pool.submit(rows, database, "select item_id from recs.lists where user_id = slowly('u5')")
+            asked = pool.submit(rows, any_database, "select item_id from recs.lists where user_id = slowly('u5')")
             time.sleep(0.05)
-            night(tmp_path, database, ds=f"2026-01-{day:02d}").publish()
+            night(tmp_path, any_database, ds=f"2026-01-{day:02d}").publish()
             found = asked.result()
             assert len(found) == 10
             assert len({tag_of(item) for (item,) in found}) == 1
@@ -78,24 +80,26 @@ def rows(database: DatabaseConfig, statement: str) -> list[tuple[str]]:
 
 
 def test_atomic_for_a_snapshot_that_is_older_than_a_prune(
-    tmp_path: Path, database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, any_database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has locked no list yet, and its generation stays readable while two nights replace and prune it."""
     keep_two = {"publish.keep_generations": 2}
     monkeypatch.setattr(retention, "_PATIENCE_SECONDS", 0.3)
-    night(tmp_path, database, ds="2026-01-01", overrides=keep_two).publish()
-    with closing(psycopg2.connect(database_url(database))) as connection:
+    night(tmp_path, any_database, ds="2026-01-01", overrides=keep_two).publish()
+    with closing(psycopg2.connect(database_url(any_database))) as connection:
         connection.set_session(isolation_level=extensions.ISOLATION_LEVEL_REPEATABLE_READ)
         with connection, connection.cursor() as cursor:
             cursor.execute("select ds::text from recs.live_generation")
             assert cursor.fetchall() == [("2026-01-01",)]
             for day in (2, 3, 4):
-                assert night(tmp_path, database, ds=f"2026-01-{day:02d}", overrides=keep_two).publish().metrics["live"]
+                assert (
+                    night(tmp_path, any_database, ds=f"2026-01-{day:02d}", overrides=keep_two).publish().metrics["live"]
+                )
             answers = read_parts(cursor)
         assert {tag_of(item) for items in answers.values() for item in items} == {"2026-01-01/r1"}
         with connection, connection.cursor() as cursor:
             assert {part: len(items) for part, items in read_parts(cursor).items()} == {
                 part: len(items) for part, items in answers.items()
             }
-    night(tmp_path, database, ds="2026-01-05", overrides=keep_two).publish()
-    assert left_over(database) == set()
+    night(tmp_path, any_database, ds="2026-01-05", overrides=keep_two).publish()
+    assert left_over(any_database) == set()

@@ -14,18 +14,18 @@ from tests.publish.composed import night, settings_for
 from tests.publish.promises.state import live_number
 
 
-def test_gated_refused_lists_are_recorded_and_never_live(tmp_path: Path, database: DatabaseConfig) -> None:
-    settings = settings_for(tmp_path, database)
-    night(tmp_path, database, ds="2026-01-04").publish()
+def test_gated_refused_lists_are_recorded_and_never_live(tmp_path: Path, any_database: DatabaseConfig) -> None:
+    settings = settings_for(tmp_path, any_database)
+    night(tmp_path, any_database, ds="2026-01-04").publish()
     with pytest.raises(GateRefusedError, match="lists are short"):
-        night(tmp_path, database, ds="2026-01-05", refused=True).publish()
+        night(tmp_path, any_database, ds="2026-01-05", refused=True).publish()
     refused, live = reading.versions(settings)
     assert (refused.ds, refused.state, live.state) == (date(2026, 1, 5), "rejected", "live")
     assert refused.gate[0]["name"] == "full"
     with pytest.raises(PublishError, match="it is rejected and has no lists"):
         operations.promote(settings, date(2026, 1, 5), force=True, who="ann", why="no matter what")
-    night(tmp_path, database, ds="2026-01-05").publish()
-    assert live_number(tmp_path, database) == ("2026-01-05", 1)
+    night(tmp_path, any_database, ds="2026-01-05").publish()
+    assert live_number(tmp_path, any_database) == ("2026-01-05", 1)
 
 
 def test_gated_also_where_the_refusal_cannot_be_recorded(tmp_path: Path, database: DatabaseConfig) -> None:

@@ -15,15 +15,15 @@ from tests.publish.composed import night, settings_for
 from tests.publish.promises.state import audit, live_number
 
 
-def test_idempotent_same_run_changes_nothing(tmp_path: Path, database: DatabaseConfig) -> None:
-    settings = settings_for(tmp_path, database)
-    first = night(tmp_path, database).publish()
-    before, said = reading.versions(settings), audit(database)
-    again = night(tmp_path, database).publish()
+def test_idempotent_same_run_changes_nothing(tmp_path: Path, any_database: DatabaseConfig) -> None:
+    settings = settings_for(tmp_path, any_database)
+    first = night(tmp_path, any_database).publish()
+    before, said = reading.versions(settings), audit(any_database)
+    again = night(tmp_path, any_database).publish()
     assert again.rows == first.rows
     assert again.metrics["live"] == 1
     assert reading.versions(settings) == before
-    assert audit(database) == said
+    assert audit(any_database) == said
 
 
 def test_idempotent_same_run_does_not_undo_a_rollback(tmp_path: Path, database: DatabaseConfig) -> None:

@@ -15,10 +15,10 @@ from tests.publish.composed import night, settings_for
 from tests.publish.promises.state import live_number
 
 
-def test_reversible_in_under_a_second_without_recompute(tmp_path: Path, database: DatabaseConfig) -> None:
-    settings = settings_for(tmp_path, database)
+def test_reversible_in_under_a_second_without_recompute(tmp_path: Path, any_database: DatabaseConfig) -> None:
+    settings = settings_for(tmp_path, any_database)
     for day in (3, 4, 5):
-        night(tmp_path, database, ds=f"2026-01-{day:02d}").publish()
+        night(tmp_path, any_database, ds=f"2026-01-{day:02d}").publish()
     before = [(item.item_id, item.score) for item in reading.show(settings, "u1")]
     started = time.perf_counter()
     switch = operations.rollback(settings, who="ann", why="odd lists")
@@ -26,7 +26,7 @@ def test_reversible_in_under_a_second_without_recompute(tmp_path: Path, database
     assert switch.message == "2026-01-04 seq 1 is live in place of 2026-01-05 seq 1."
     assert reading.show(settings, "u1")[0].item_id == "2026-01-04/r1 i0"
     operations.rollback(settings, who="ann", why="still odd")
-    assert live_number(tmp_path, database) == ("2026-01-03", 1)
+    assert live_number(tmp_path, any_database) == ("2026-01-03", 1)
     with pytest.raises(PublishError, match="no earlier generation that was live is kept"):
         operations.rollback(settings, who="ann", why="even older")
     operations.promote(settings, date(2026, 1, 5), force=True, who="ann", why="fixed")

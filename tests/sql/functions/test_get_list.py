@@ -110,9 +110,9 @@ def test_functions_scan_no_table_however_small_it_was_when_the_session_began(ask
     assert [name for name, sequential, _ in scans if sequential] == []
 
 
-def test_many_gone_still_gives_n_from_the_rest_of_the_list(tmp_path: Path, database: DatabaseConfig) -> None:
-    night(tmp_path, database, length=100).publish()
-    with connected(database, autocommit=True) as connection, connection.cursor() as cursor:
+def test_many_gone_still_gives_n_from_the_rest_of_the_list(tmp_path: Path, any_database: DatabaseConfig) -> None:
+    night(tmp_path, any_database, length=100).publish()
+    with connected(any_database, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute(
             "insert into recs.item_availability "
             "select %s || ' i' || n, false from generate_series(0, 70) n where n <> 3",
