@@ -19,7 +19,9 @@ from recjobs.storage import StoredFile
 from recjobs.tombstones import Forgotten, digest_of
 
 TRAIN = "retrieve/train"
-_PART = re.compile(r"part-\d{5}\.tfrecord$")
+_PART = re.compile(r"part-\d{5}\.(parquet|tfrecord)$")
+_BY_SHARD = ("events", "users", "sequences", "user_vectors", "candidates", "scored", "lists")
+"""Folders whose part of that number holds a shard's users, whatever the artefact."""
 _REPORT, _PAGE = "report.json", "report.html"
 
 
@@ -49,12 +51,18 @@ class Scrub:
     index: Mapping[str, int] = field(default_factory=dict)
     """By digest: the `user_index` in the extract that a model was trained on, of users who had one."""
     event_files: frozenset[str] = frozenset()
+    complete: bool = True
+    """Whether every shard has its part, so that their number says which one is the user's."""
 
 
 def held_in(folder: str, scrub: Scrub) -> list[Held]:
     """The files below `folder` that hold forgotten users."""
     files = storage.list_files(folder)
-    held = [one for file in files if (one := _held(file, scrub, _sequences(files))) is not None]
+    parts = Counter(_folder(file) for file in files)
+    looked_into = [
+        file for file in files if not scrub.complete or _may_hold(file, scrub.forgotten, parts[_folder(file)])
+    ]
+    held = [one for file in looked_into if (one := _held(file, scrub)) is not None]
     if scrub.stage == TRAIN and (rows := sorted({row for row in scrub.index.values() if row > 0})):
         held += _models(folder, [file.name for file in files], rows)
     report = next((file for file in files if file.name == _REPORT), None)
@@ -87,7 +95,7 @@ def index_of(held: Sequence[Held], forgotten: Forgotten) -> dict[str, int]:
     return {digest_of(forgotten.dataset, user): index or 0 for one in rows for user, index in one.index.items()}
 
 
-def _held(file: StoredFile, scrub: Scrub, sequence_parts: int) -> Held | None:
+def _held(file: StoredFile, scrub: Scrub) -> Held | None:
     forgotten = scrub.forgotten
     if file.name.endswith(".parquet"):
         rows = tables.rows_in_parquet(file.uri, forgotten, scrub.user_column)
@@ -96,8 +104,6 @@ def _held(file: StoredFile, scrub: Scrub, sequence_parts: int) -> Held | None:
         write = partial(_at, file, partial(tables.rewrite_parquet, forgotten=forgotten, user_column=scrub.user_column))
         return Held(file.name, (file.name,), rows.count, write, rows)
     if file.name.endswith(".tfrecord"):
-        if not _may_hold(file, forgotten, sequence_parts):
-            return None
         count = sequences.users_in_sequences(file.uri, forgotten)
         write = partial(_at, file, partial(sequences.rewrite_sequences, forgotten=forgotten))
         return Held(file.name, (file.name,), count, write) if count else None
@@ -117,16 +123,17 @@ def _put(name: str, content: bytes, folder: str) -> None:
     storage.write_bytes(storage.join(folder, name), content)
 
 
-def _sequences(files: Sequence[StoredFile]) -> int:
-    return sum(bool(_PART.search(file.name)) for file in files)
+def _folder(file: StoredFile) -> str:
+    return file.name.rpartition("/")[0]
 
 
 def _may_hold(file: StoredFile, forgotten: Forgotten, parts: int) -> bool:
-    """False where the user's shard is another one: a user's rows are in the part of that number, in every artefact."""
-    if not forgotten.known or not _PART.search(file.name):
+    """False where the user's shard is another one. On this machine a Parquet file's footer says it as cheaply."""
+    cheap = file.name.endswith(".parquet") and not storage.is_remote(file.uri)
+    if not forgotten.known or cheap or file.name.split("/")[0] not in _BY_SHARD or not _PART.search(file.name):
         return True
     shards = shard_of(pa.array(sorted(forgotten.known), pa.string()), parts)
-    return file.name.rsplit("/", 1)[-1] in {c.part_name(int(shard), "tfrecord") for shard in shards}
+    return int(file.name.rpartition("part-")[2][:5]) in shards
 
 
 def _models(folder: str, names: Sequence[str], rows: Sequence[int]) -> list[Held]:

@@ -292,7 +292,11 @@ def _clear(
     if not storage.is_remote(attempt):
         count = storage.delete_folder(attempt)
         return [Removal(_place(artefacts, attempt), "what an attempt that did not finish had left, all of it", count)]
-    held = [one for column in user_columns for one in files.held_in(attempt, Scrub(stage, forgotten, column))]
+    held = [
+        one
+        for column in user_columns
+        for one in files.held_in(attempt, Scrub(stage, forgotten, column, complete=False))
+    ]
     for one in held:
         with contextlib.suppress(MissingInputError):
             one.write(attempt)

@@ -126,7 +126,8 @@ def _elements(parquet: pq.ParquetFile, forgotten: Forgotten) -> int:
     count = 0
     for group in range(parquet.num_row_groups):
         table = parquet.read_row_group(group, columns=[c.USER, c.SCORE])
-        if pa.types.is_list(table.schema.field(c.SCORE).type):
+        kind = table.schema.field(c.SCORE).type
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
             count += len(table.filter(pa.array(forgotten.rows(table[c.USER])))[c.SCORE].combine_chunks().flatten())
     return count
 

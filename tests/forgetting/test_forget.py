@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
 from recjobs import stage_process, storage, tombstones
+from recjobs.cli.app import app
 from recjobs.cli.judge import judge_date
 from recjobs.errors import InputsRewrittenError
 from recjobs.forgetting import operation
@@ -277,8 +279,11 @@ def test_undone_the_next_run_brings_the_user_back(night: Night) -> None:
     before = night.run(until="extract")
     forget(night, UNDONE)
     assert_nowhere(night, UNDONE)
-    assert operation.remember(night.settings, UNDONE, who="ann", why="wrong letter")
-    assert not operation.remember(night.settings, UNDONE, who="ann", why="wrong letter")
+    undo = ["forget", UNDONE, "--undo", "--why", "wrong letter", "-c", str(night.shop.config)]
+    first, second = (CliRunner().invoke(app, undo) for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "the next run brings back what the sources hold" in " ".join(first.stdout.split())
+    assert "was not forgotten; nothing changed" in " ".join(second.stdout.split())
     plan = night.run(until="extract")
     assert plan.steps["extract"].run != before.steps["extract"].run  # which is done, and has been rid of the user
     extract = manifest_of(plan, "extract")
@@ -296,9 +301,9 @@ def test_a_stranger_gets_a_receipt_and_is_kept_out(night: Night) -> None:
 
 
 def test_without_yes_it_asks_and_a_no_changes_nothing(night: Night) -> None:
-    said = night.shop.recjobs("forget", STAYS)
-    assert said.returncode == 1
-    assert f"Remove {STAYS} from everything" in said.stderr
+    said = CliRunner().invoke(app, ["forget", STAYS, "-c", str(night.shop.config)], input="n\n")
+    assert said.exit_code == 1
+    assert f"Remove {STAYS} from everything" in said.output
     assert files_with(night.artefacts, STAYS)
 
 

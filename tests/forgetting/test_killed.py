@@ -37,7 +37,7 @@ def one_run(artefacts: str, stage: str, inputs: dict[str, Manifest], run: str) -
     folder = storage.join(artefacts, stage, f"ds={DS}", run)
     out = Output(stage, DS, run, cutoffs_of(DS, train_lag_days=0, history_lag_days=0, label_days=1), folder)
     top = {"extract": "users", "compose": "lists/home"}.get(stage, "candidates")
-    for part, users in enumerate(([USER, "u1", "u2"], ["u3", "u4"])):
+    for part, users in enumerate((["u1", "u2", "u3"], [USER, "u4"])):
         rows = {c.USER: sorted(users), c.SCORE: [[0.5, 0.25]] * len(users)}
         _write(out.uri(top, c.part_name(part)), rows)
     _write(out.uri("items.parquet"), {c.ITEM: ["i1"]})
