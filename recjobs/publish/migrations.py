@@ -24,7 +24,8 @@ from recjobs.publish.connection import READER, WRITER, Connection, Cursor, place
 
 OLDEST_SERVER = 15
 """The oldest major version of PostgreSQL that we work on."""
-_LOCK_TIMEOUT = "50ms"
+# For each lock; those of all views are held until the last is there, and readers queue for them meanwhile.
+_LOCK_TIMEOUT = "5ms"
 _PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.2
 REPLACEABLE = ("views", "functions")
