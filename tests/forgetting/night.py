@@ -21,7 +21,7 @@ from recjobs.stage_process import perform
 from recjobs.stages import manifest_of
 from tests.cli.shop import NEWEST, Shop, open_shop
 
-NEEDLES = tuple(f"needle-{number}@example.com" for number in range(13))
+NEEDLES = tuple(f"needle-{number}@example.com" for number in range(24))
 """Users with events on every day, a bad row among them."""
 SMALL = """
 [extract]
@@ -71,7 +71,7 @@ class Night:
 
 def run_night(folder: Path, database: DatabaseConfig) -> Night:
     """The shop's newest date, from events to lists."""
-    shop = open_shop(folder, database, days=5, users=16, items=10)
+    shop = open_shop(folder, database, days=5, users=24, items=10)
     shop.config.write_text(shop.config.read_text() + SMALL)
     for offset in range(5):
         _add_needles(shop, NEWEST - timedelta(days=offset))

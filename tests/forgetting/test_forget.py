@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +35,8 @@ from tests.database import server
 from tests.forgetting.night import NEEDLES, Night, files_with, kinds, run_night, tables_with, users_of
 
 # The first two are in the shard whose users the evaluation's report shows.
-BY_COMMAND, STAYS, WHILE_READING, WHILE_STORING, DEAD, UNDONE, KILLED, *WHILE_WRITING = NEEDLES[1:]
+BY_COMMAND, STAYS, WHILE_READING, WHILE_STORING, DEAD, UNDONE, *OTHERS = NEEDLES[1:]
+WHILE_WRITING, WHILE_RUNNING = OTHERS[:3], OTHERS[3:]
 _numbers = itertools.count(1)
 STAGES = ("extract", "retrieve/train", "compose")
 
@@ -188,6 +192,24 @@ def test_run_again_and_backfilled_to_the_end(night: Night) -> None:
         assert STAYS in users_of(lists, "lists", "home")
     assert_nowhere(night, BY_COMMAND)
     assert len(tables_with(night.database, STAYS)) >= 3
+
+
+@pytest.mark.slow
+def test_forgotten_one_after_the_other_while_a_whole_night_runs(night: Night) -> None:
+    """By the command line, every stage in a process of its own: it ends well, and nobody forgotten is in it."""
+    command = [sys.executable, "-m", "recjobs", "run", "--date", str(NEWEST - timedelta(days=1))]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(night.shop.folder)}
+    left = list(WHILE_RUNNING)
+    with (night.shop.folder / "run.log").open("wb") as log:
+        running = subprocess.Popen([*command, "-c", str(night.shop.config)], env=environment, stdout=log, stderr=log)
+        while running.poll() is None:
+            if left:
+                forget(night, left.pop())
+            time.sleep(4)
+    assert running.returncode == 0, (night.shop.folder / "run.log").read_text()
+    assert len(left) < len(WHILE_RUNNING) - 3
+    for user in set(WHILE_RUNNING) - set(left):
+        assert_nowhere(night, user)
 
 
 def test_without_anybody_forgotten_recipes_do_not_change(night: Night) -> None:
