@@ -62,7 +62,8 @@ def _index(manifest: Manifest, inputs: Mapping[str, Manifest], users: Forgotten)
     for states in (extract, inputs["extract"]):
         try:
             held = files.held_in(states.uri("users"), scrub_of(states, users, {}))
-        except MissingInputError:
+        except (MissingInputError, FileNotFoundError):
+            # Rewritten at this moment, by somebody who notes the row.
             continue
         known |= files.index_of(held, users)
     return known

@@ -26,6 +26,8 @@ from recjobs.manifest import MANIFEST_NAME, InputRef, Manifest, digest_of
 from recjobs.tombstones import Forgotten
 
 _ROUNDS = 20
+_GONE = (MissingInputError, FileNotFoundError)
+"""What a file raises that somebody else has moved meanwhile."""
 log = logging.getLogger(__name__)
 
 
@@ -50,7 +52,7 @@ class Run:
     @property
     def uri(self) -> str:
         """Where the manifest stands."""
-        return storage.join(self.folder, MANIFEST_NAME)
+        return _uri(self.folder)
 
     @property
     def manifest(self) -> Manifest | None:
@@ -92,7 +94,8 @@ def scrub_all(artefacts: str, forgotten: Forgotten, user_columns: Sequence[str] 
         for attempt in _unfinished(run):
             if storage.is_held(attempt):
                 running.append(_place(artefacts, attempt))
-            else:
+            # Asked in this order: who finishes stores the manifest first and lets go of the attempt then.
+            elif attempt in _unfinished(_run(run.stage, run.folder)):
                 removed += _clear(artefacts, run.stage, attempt, forgotten, user_columns)
     return Outcome(tuple(removed), tuple(running))
 
@@ -100,15 +103,23 @@ def scrub_all(artefacts: str, forgotten: Forgotten, user_columns: Sequence[str] 
 def scrub_run(artefacts: str, stage: str, folder: str, forgotten: Forgotten) -> list[Removal]:
     """Takes `forgotten` out of one finished run."""
     for _ in range(_ROUNDS):
-        run = _run(stage, folder)
-        known = {run.uri: run}
-        for reference in run.manifest.inputs.values() if run.manifest else ():
-            with contextlib.suppress(MissingInputError):
-                known[reference.uri] = Run("", "", storage.read_bytes(reference.uri), ())
-        done = _swap(artefacts, _planned(known, forgotten, only=run.uri))
+        try:
+            done = _swap(artefacts, _planned(_with_inputs(_run(stage, folder)), forgotten, only=_uri(folder)))
+        except _GONE as error:
+            log.info("moved meanwhile, looking again: %s", error)
+            continue
         if done is not None:
             return done
     raise StorageUnavailableError(f"{folder}: its manifest changes all the time. Try again.", uri=folder)
+
+
+def _with_inputs(run: Run) -> dict[str, Run]:
+    """The run and the manifests that it reads, which are only read here too."""
+    known = {run.uri: run}
+    for reference in run.manifest.inputs.values() if run.manifest else ():
+        with contextlib.suppress(MissingInputError):
+            known[reference.uri] = Run("", "", storage.read_bytes(reference.uri), ())
+    return known
 
 
 def find_runs(artefacts: str) -> list[Run]:
@@ -124,8 +135,12 @@ def _dates(folder: str) -> list[str]:
     return [storage.join(folder, name) for name in storage.list_folders(folder) if name.startswith("ds=")]
 
 
+def _uri(folder: str) -> str:
+    return storage.join(folder, MANIFEST_NAME)
+
+
 def _run(stage: str, folder: str) -> Run:
-    uri = storage.join(folder, MANIFEST_NAME)
+    uri = _uri(folder)
     stored = storage.read_bytes(uri) if storage.exists(uri) else None
     attempts = tuple(storage.join(folder, name) for name in storage.list_folders(folder))
     return Run(stage, folder, stored, attempts)
@@ -137,8 +152,8 @@ def _rounds(artefacts: str, forgotten: Forgotten) -> Iterable[list[Removal]]:
         known = {run.uri: run for run in find_runs(artefacts) if run.stored is not None}
         try:
             done = _swap(artefacts, _planned(known, forgotten))
-        except MissingInputError as error:
-            log.info("%s: gone meanwhile, looking again", error.details.get("uri"))
+        except _GONE as error:
+            log.info("moved meanwhile, looking again: %s", error)
             continue
         if done is not None:
             yield done

@@ -159,6 +159,24 @@ def test_two_at_once_for_two_users_lose_neither(tmp_path: Path) -> None:
         assert len(run.manifest.forgotten) == 3
 
 
+def test_an_attempt_that_finishes_at_this_moment_is_not_taken_for_a_dead_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain(str(tmp_path))
+    run = runs.find_runs(str(tmp_path))[0]
+    manifest = run.manifest
+    assert manifest is not None
+    Path(run.uri).unlink()
+
+    def held(_: str) -> bool:
+        store(manifest, run.folder)
+        return False
+
+    monkeypatch.setattr(storage, "is_held", held)
+    scrub(str(tmp_path))
+    assert storage.exists(manifest.uri("items.parquet"))
+
+
 def test_of_two_who_replace_the_same_the_second_is_told(tmp_path: Path) -> None:
     uri = str(tmp_path / "manifest.json")
     storage.write_bytes(uri, b"old")
