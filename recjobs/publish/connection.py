@@ -104,6 +104,13 @@ def limits(connection: Connection, *, lock_timeout_ms: int) -> Iterator[None]:
         yield
 
 
+def act_as_writer(cursor: Cursor) -> None:
+    """From here on the session acts as `recs_writer`, where that role exists and its login may."""
+    cursor.execute("select pg_has_role(oid, 'member') from pg_roles where rolname = %s", (WRITER,))
+    if cursor.fetchone() == (True,):
+        cursor.execute(sql.SQL("set role {}").format(sql.Identifier(WRITER)))
+
+
 def _dsn(config: DatabaseConfig, purpose: str) -> str:
     parts = _parsed(database_url(config))
     defaults: dict[str, Any] = {"connect_timeout": config.connect_timeout, "application_name": purpose, **_KEEPALIVES}
@@ -130,9 +137,7 @@ def _prepare(connection: Connection) -> None:
             "where name not like all (array['tcp%%', 'client%%']) or version() !~* 'visual c|mingw|windows'",
             (list(_SERVER_SETTINGS), list(_SERVER_SETTINGS.values())),
         )
-        cursor.execute("select pg_has_role(oid, 'member') from pg_roles where rolname = %s", (WRITER,))
-        if cursor.fetchone() == (True,):
-            cursor.execute(sql.SQL("set role {}").format(sql.Identifier(WRITER)))
+        act_as_writer(cursor)
 
 
 def _named(error: psycopg2.Error, config: DatabaseConfig) -> Exception:

@@ -20,7 +20,7 @@ from psycopg2 import errors, sql
 
 from recjobs.errors import PublishError, SettingsError
 from recjobs.publish.config import DatabaseConfig
-from recjobs.publish.connection import READER, WRITER, Connection, Cursor, place_of
+from recjobs.publish.connection import READER, WRITER, Connection, Cursor, act_as_writer, place_of
 
 OLDEST_SERVER = 15
 """The oldest major version of PostgreSQL that we work on."""
@@ -102,6 +102,8 @@ def migrate(connection: Connection, config: DatabaseConfig) -> Status:
     schema = config.schema_name
     with connection, connection.cursor() as cursor:
         if (before := _status(cursor, schema)).current:
+            # The role may be younger than this connection.
+            act_as_writer(cursor)
             return before
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while True:
@@ -146,6 +148,8 @@ def _migrate(connection: Connection, schema: str) -> Status:
             _make_schema(cursor, schema)
             _apply(cursor, schema, before)
             _grant(cursor, schema)
+        else:
+            act_as_writer(cursor)
     return before
 
 

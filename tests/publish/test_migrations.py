@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from recjobs.errors import PublishError
+from recjobs.publish import connection as connection_module
 from recjobs.publish import migrations
 from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import connected
@@ -121,3 +122,19 @@ def test_without_the_right_to_make_roles_the_schema_is_made_all_the_same(
         migrate(connection, database)
         assert status(connection, database).current
     assert "Let an administrator run: CREATE ROLE recs_reader_of_nobody" in caplog.text
+
+
+def test_a_connection_that_is_older_than_the_roles_acts_as_the_writer(
+    database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two runs at once on a new server own tables that the other may not touch."""
+    late = "recs_writer_made_late"
+    monkeypatch.setattr(migrations, "WRITER", late)
+    monkeypatch.setattr(connection_module, "WRITER", late)
+    with connected(database) as first, connected(database) as second:
+        migrate(first, database)
+        migrate(second, database)
+        for connection in (first, second):
+            with connection, connection.cursor() as cursor:
+                cursor.execute("select current_user")
+                assert cursor.fetchone() == (late,)

@@ -31,9 +31,10 @@ PHASES = ("register", "create", "copy", "key", "attach", "promote", "prune")
 class CutError(Exception):
     """Raised by a hook: the connection is cut before this message, or inside it after `sent` bytes."""
 
-    def __init__(self, sent: int = 0) -> None:
+    def __init__(self, sent: int = 0, *, reset: bool = True) -> None:
         super().__init__("cut")
         self.sent = sent
+        self.reset = reset
 
 
 @dataclass
@@ -46,10 +47,13 @@ class Link:
     """The process id of the server's backend, from its own greeting."""
     main: bool = False
 
-    def cut(self) -> None:
-        """Ends both sides; the client gets a reset, as from a router that forgot the connection."""
+    def cut(self, *, reset: bool = True) -> None:
+        """Ends both sides: with a reset, as by a router that forgot the connection, or as by a server that closes."""
         for end in (self.client, self.server):
             with contextlib.suppress(OSError):
+                if not reset:
+                    end.shutdown(socket.SHUT_RDWR)
+                    continue
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -129,6 +133,7 @@ class Proxy:
                     then = self.hook(link, self._placed(link, kind, body))
                 except CutError as cut:
                     link.server.sendall(raw[: cut.sent])
+                    link.cut(reset=cut.reset)
                     return
                 link.server.sendall(raw)
                 if then is not None:
