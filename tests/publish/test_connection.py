@@ -6,13 +6,14 @@ import re
 import tempfile
 from pathlib import Path
 
+import psycopg2
 import pytest
 from pydantic import SecretStr
 
 from recjobs.errors import DatabaseUnavailableError, PublishError, SettingsError
 from recjobs.publish import embedded, reading
 from recjobs.publish.config import DatabaseConfig
-from recjobs.publish.connection import connect, connected, database_url
+from recjobs.publish.connection import connect, connected, database_url, named_errors
 from tests.database import free_port, own_server
 from tests.publish.composed import night, settings_for
 
@@ -53,6 +54,39 @@ def test_a_driver_in_the_url_is_passed_over(database: DatabaseConfig) -> None:
     url = database_url(database).replace("postgresql://", "postgresql+psycopg2://")
     with connected(DatabaseConfig(url=SecretStr(url))) as connection:
         assert connection.info.dbname == url.rsplit("/", 1)[-1]
+
+
+def test_a_connection_lost_in_copy_is_retried(database: DatabaseConfig) -> None:
+    """psycopg2 says so with its base error, without a SQLSTATE, as seen when a backend was killed in COPY."""
+    lost = psycopg2.DatabaseError("server closed the connection unexpectedly")
+    with pytest.raises(DatabaseUnavailableError, match="does not answer: server closed"), named_errors(database):
+        raise lost
+
+
+def test_what_went_wrong_first_is_told(database: DatabaseConfig) -> None:
+    with pytest.raises(DatabaseUnavailableError, match="server closed the connection|terminating connection"):
+        end_itself(database)
+
+
+def end_itself(database: DatabaseConfig) -> None:
+    """A session whose backend is ended while it is in a transaction."""
+    with connected(database) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("reset role")
+        cursor.execute("select pg_terminate_backend(pg_backend_pid())")
+
+
+def test_an_error_in_our_own_code_is_not_retried(database: DatabaseConfig) -> None:
+    with pytest.raises(PublishError, match="can't adapt type 'object'"), connected(database) as connection:
+        connection.cursor().execute("select %s", (object(),))
+
+
+def test_the_server_notices_when_we_vanish(database: DatabaseConfig) -> None:
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select current_setting('tcp_keepalives_idle')::integer, current_setting('tcp_user_timeout'), "
+            "current_setting('client_connection_check_interval')"
+        )
+        assert cursor.fetchone() == (30, "60000", "5s")
 
 
 def test_it_tells_the_server_who_it_is(database: DatabaseConfig) -> None:
