@@ -64,7 +64,7 @@ def test_a_connection_lost_in_copy_is_retried(database: DatabaseConfig) -> None:
 
 
 def test_what_went_wrong_first_is_told(database: DatabaseConfig) -> None:
-    with pytest.raises(DatabaseUnavailableError, match="server closed the connection|terminating connection"):
+    with pytest.raises(DatabaseUnavailableError, match=r"server closed the connection|terminating connection"):
         end_itself(database)
 
 
