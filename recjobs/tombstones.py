@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -82,14 +82,17 @@ def digest_of(dataset: str, user: str) -> str:
         raise SettingsError(f"user id {user!r} is not UTF-8 text. Write the id as it stands in the sources.") from None
 
 
-def names_forgotten(row: str, forgotten: Forgotten, column: str = "user_id") -> bool:
+def names_forgotten(row: str, forgotten: Forgotten, columns: Sequence[str] = ("user_id",)) -> bool:
     """Whether a row of the quarantine, JSON as it stands there, is one of a user to leave out.
 
-    A row that was cut into cells is of the user in `column`. One that was not is text, and any of its
-    cells may be the user.
+    A row that was cut into cells is of the user in one of `columns`. One that was not is text, and any of
+    its cells may be the user.
     """
     cells = json.loads(row)
-    found = [str(cells.get(column))] if isinstance(cells, dict) else _CELL_ENDS.split(str(cells))
+    if isinstance(cells, dict):
+        found = [str(cells[column]) for column in columns if cells.get(column) is not None]
+    else:
+        found = _CELL_ENDS.split(str(cells))
     return any(forgotten.names(cell) or forgotten.names(cell.strip()) for cell in found)
 
 

@@ -46,8 +46,8 @@ class Scrub:
 
     stage: str
     forgotten: Forgotten
-    user_column: str = c.USER
-    """What the source calls users."""
+    user_columns: tuple[str, ...] = (c.USER,)
+    """What sources call users."""
     index: Mapping[str, int] = field(default_factory=dict)
     """By digest: the `user_index` in the extract that a model was trained on, of users who had one."""
     event_files: frozenset[str] = frozenset()
@@ -98,10 +98,12 @@ def index_of(held: Sequence[Held], forgotten: Forgotten) -> dict[str, int]:
 def _held(file: StoredFile, scrub: Scrub) -> Held | None:
     forgotten = scrub.forgotten
     if file.name.endswith(".parquet"):
-        rows = tables.rows_in_parquet(file.uri, forgotten, scrub.user_column)
+        rows = tables.rows_in_parquet(file.uri, forgotten, scrub.user_columns)
         if rows is None:
             return None
-        write = partial(_at, file, partial(tables.rewrite_parquet, forgotten=forgotten, user_column=scrub.user_column))
+        write = partial(
+            _at, file, partial(tables.rewrite_parquet, forgotten=forgotten, user_columns=scrub.user_columns)
+        )
         return Held(file.name, (file.name,), rows.count, write, rows)
     if file.name.endswith(".tfrecord"):
         count = sequences.users_in_sequences(file.uri, forgotten)

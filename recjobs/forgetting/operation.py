@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recjobs import columns as c
 from recjobs import tombstones
 from recjobs.forgetting import receipt as receipts
 from recjobs.forgetting.receipt import Receipt, Removed
-from recjobs.forgetting.runs import scrub_all
+from recjobs.forgetting.runs import scrub_all, user_columns
 from recjobs.publish import forgetting
 from recjobs.publish.connection import connected
 from recjobs.settings import Settings, resolve
@@ -41,9 +40,9 @@ def forget(settings: Settings, user: str, *, who: str, why: str) -> Done:
     stone = tombstones.get(folder, digest) or now
     with connected(settings.database, purpose="recjobs forget") as connection:
         rows = forgetting.forget(connection, settings.database, stone, user)
-    column = settings.events.columns.get(c.USER, c.USER)
+    columns = user_columns(settings.model_dump(include={"events", "users"}))
     outcome = scrub_all(
-        settings.artefacts, Forgotten(settings.dataset, frozenset({digest}), frozenset({user})), (column,)
+        settings.artefacts, Forgotten(settings.dataset, frozenset({digest}), frozenset({user})), columns
     )
     receipt = Receipt(
         dataset=settings.dataset,

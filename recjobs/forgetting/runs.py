@@ -86,7 +86,7 @@ class Outcome:
     running: tuple[str, ...]
 
 
-def scrub_all(artefacts: str, forgotten: Forgotten, user_columns: Sequence[str] = (c.USER,)) -> Outcome:
+def scrub_all(artefacts: str, forgotten: Forgotten, columns: tuple[str, ...] = (c.USER,)) -> Outcome:
     """Takes `forgotten` out of every run below `artefacts`, and out of what runs that did not finish have left."""
     removed = [one for round_ in _rounds(artefacts, forgotten) for one in round_]
     running: list[str] = []
@@ -96,7 +96,7 @@ def scrub_all(artefacts: str, forgotten: Forgotten, user_columns: Sequence[str] 
                 running.append(_place(artefacts, attempt))
             # Asked in this order: who finishes stores the manifest first and lets go of the attempt then.
             elif attempt in _unfinished(_run(run.stage, run.folder)):
-                removed += _clear(artefacts, run.stage, attempt, forgotten, user_columns)
+                removed += _clear(artefacts, run.stage, attempt, forgotten, columns)
     return Outcome(tuple(removed), tuple(running))
 
 
@@ -227,15 +227,16 @@ def scrub_of(manifest: Manifest, forgotten: Forgotten, index: Mapping[str, int])
     return Scrub(
         manifest.stage,
         forgotten,
-        user_column(manifest.config),
+        user_columns(manifest.config),
         index,
         frozenset(file.uri for file in manifest.sources.events),
     )
 
 
-def user_column(config: Mapping[str, Any]) -> str:
-    """What the events' source calls users."""
-    return str(config.get("events", {}).get("columns", {}).get(c.USER, c.USER))
+def user_columns(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the sources of events and users call users."""
+    sections = [section for name in ("events", "users") if (section := config.get(name))]
+    return tuple(sorted({str(one.get("columns", {}).get(c.USER, c.USER)) for one in sections})) or (c.USER,)
 
 
 def without(manifest: Manifest, held: Sequence[Held], forgotten: Forgotten) -> Manifest:
@@ -300,18 +301,12 @@ def _unfinished(run: Run) -> list[str]:
     return [attempt for attempt in run.attempts if attempt != finished]
 
 
-def _clear(
-    artefacts: str, stage: str, attempt: str, forgotten: Forgotten, user_columns: Sequence[str]
-) -> list[Removal]:
+def _clear(artefacts: str, stage: str, attempt: str, forgotten: Forgotten, columns: tuple[str, ...]) -> list[Removal]:
     """Deletes what a dead attempt left. In a bucket nobody can tell whether it is dead: there users are taken out."""
     if not storage.is_remote(attempt):
         count = storage.delete_folder(attempt)
         return [Removal(_place(artefacts, attempt), "what an attempt that did not finish had left, all of it", count)]
-    held = [
-        one
-        for column in user_columns
-        for one in files.held_in(attempt, Scrub(stage, forgotten, column, complete=False))
-    ]
+    held = files.held_in(attempt, Scrub(stage, forgotten, columns, complete=False))
     for one in held:
         with contextlib.suppress(MissingInputError):
             one.write(attempt)

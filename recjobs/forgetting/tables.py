@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,10 +33,10 @@ class Rows:
     """File, line and reason of quarantined rows."""
 
 
-def rows_in_parquet(uri: str, forgotten: Forgotten, user_column: str = c.USER) -> Rows | None:
+def rows_in_parquet(uri: str, forgotten: Forgotten, user_columns: Sequence[str] = (c.USER,)) -> Rows | None:
     """What the file holds of forgotten users; None when nothing.
 
-    `user_column` is what the source calls users, for the quarantine, which keeps rows as they came.
+    `user_columns` are what sources call users, for the quarantine, which keeps rows as they came.
     """
     with storage.reading(uri) as stream:
         parquet = pq.ParquetFile(stream)
@@ -48,7 +48,7 @@ def rows_in_parquet(uri: str, forgotten: Forgotten, user_column: str = c.USER) -
             table.filter(pa.array(mask))
             for group in range(parquet.num_row_groups)
             for table in [parquet.read_row_group(group, columns=wanted)]
-            if (mask := _mask(table, forgotten, user_column)).any()
+            if (mask := _mask(table, forgotten, user_columns)).any()
         ]
         if not found:
             return None
@@ -56,14 +56,14 @@ def rows_in_parquet(uri: str, forgotten: Forgotten, user_column: str = c.USER) -
     return _told(pa.concat_tables(found), scores)
 
 
-def rewrite_parquet(uri: str, target: str, forgotten: Forgotten, user_column: str = c.USER) -> None:
+def rewrite_parquet(uri: str, target: str, forgotten: Forgotten, user_columns: Sequence[str] = (c.USER,)) -> None:
     """The file at `target` without forgotten users; columns, types, compression and row groups stay."""
     with storage.reading(uri) as stream, storage.writing(target) as out:
         parquet = pq.ParquetFile(stream)
         with pq.ParquetWriter(out, parquet.schema_arrow, **_layout(parquet)) as writer:
             for group in range(parquet.num_row_groups):
                 table = parquet.read_row_group(group)
-                writer.write_table(table.filter(pa.array(~_mask(table, forgotten, user_column))))
+                writer.write_table(table.filter(pa.array(~_mask(table, forgotten, user_columns))))
 
 
 def rewrite_arrow(uri: str, target: str, forgotten: Forgotten) -> int:
@@ -84,10 +84,10 @@ def is_quarantine(names: list[str]) -> bool:
     return names == list(c.QUARANTINE_SCHEMA.names)
 
 
-def _mask(table: pa.Table, forgotten: Forgotten, user_column: str) -> Mask:
+def _mask(table: pa.Table, forgotten: Forgotten, user_columns: Sequence[str]) -> Mask:
     if is_quarantine(table.column_names):
         rows = table[c.ROW].to_pylist()
-        return np.fromiter((names_forgotten(row, forgotten, user_column) for row in rows), np.bool_, len(rows))
+        return np.fromiter((names_forgotten(row, forgotten, user_columns) for row in rows), np.bool_, len(rows))
     return forgotten.rows(table[c.USER])
 
 

@@ -19,6 +19,7 @@ from recjobs.evaluate.template import PAGE
 from recjobs.extract.splitting import without_forgotten
 from recjobs.forgetting import documents, files
 from recjobs.forgetting.files import Scrub
+from recjobs.forgetting.runs import user_columns
 from recjobs.forgetting.tables import rewrite_parquet, rows_in_parquet
 from recjobs.plan import Step
 from recjobs.sources.reading import Block, quarantine_frame
@@ -86,7 +87,11 @@ def test_a_quarantined_row_is_told_by_its_user_cell_or_by_any_cell_where_it_has_
 
 def test_a_source_that_calls_users_otherwise_or_numbers_them() -> None:
     numbered = forgotten("shop", [digest_of("shop", "17850")])
-    assert names_forgotten(json.dumps({"CustomerID": 17850}), numbered, "CustomerID")
+    assert user_columns({"events": {"columns": {c.USER: "CustomerID"}}, "users": {}}) == ("CustomerID",)
+    assert user_columns({"events": {"path": "x"}, "users": {"columns": {c.USER: "id"}}}) == ("id", c.USER)
+    assert names_forgotten(json.dumps({"CustomerID": 17850}), numbered, ("CustomerID", "id"))
+    assert names_forgotten(json.dumps({"id": "17850"}), numbered, ("CustomerID", "id"))
+    assert not names_forgotten(json.dumps({"id": None}), forgotten("shop", [digest_of("shop", "None")]), ("id",))
 
 
 def test_extract_drops_rows_that_could_not_be_cut_into_cells_too() -> None:
