@@ -1,7 +1,7 @@
 """Crash-safe: a connection lost in COPY is retried, and nothing half-written is taken for done.
 
 What is tried: a proxy between loader and server cuts the connection after a number of bytes of COPY
-drawn from a seed, from the first to the last: 12 times, every other with a reset, while readers ask
+drawn from a seed, from the first to the last: 8 times, every other with a reset, while readers ask
 all the time. After each the run fails with an error that is retried, nothing it wrote is left, the old
 lists are live, and the same run again succeeds.
 """
@@ -23,7 +23,7 @@ from tests.publish.promises.proxy import CutError, Link, Message, proxied
 from tests.publish.promises.readers import reading_all_the_time
 from tests.publish.promises.state import left_over, live_number
 
-CUTS = 12
+CUTS = 8
 
 
 class Counter:
