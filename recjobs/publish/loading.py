@@ -93,11 +93,12 @@ def discard(connection: Connection, schema: str, generation: Generation) -> None
     """Removes a generation that was not finished, tables and row."""
     connection.rollback()
     with connection, connection.cursor() as cursor:
-        drop_tables(cursor, schema, generation.generation)
         cursor.execute(
             query(schema, "delete from {schema}.generations where generation = %s and state = 'loading'"),
             (generation.generation,),
         )
+        if cursor.rowcount:
+            drop_tables(cursor, schema, generation.generation)
 
 
 def encode(table: Table, surface: str | None, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
@@ -141,7 +142,8 @@ class ByteStream:
 def _create(connection: Connection, schema: str, generation: int) -> None:
     """The generation's tables, alone: what ATTACH needs to believe them without a scan is a CHECK.
 
-    Nobody searches by what a list holds, so ANALYZE is spared those columns.
+    Nobody searches by what a list holds, so ANALYZE is spared those columns. Rows never change but when a user is
+    forgotten, who is vacuumed away at once; an autovacuum of its own would only stand in the way of ATTACH.
     """
     with connection, connection.cursor() as cursor:
         for table in TABLES:
@@ -151,7 +153,7 @@ def _create(connection: Connection, schema: str, generation: int) -> None:
             cursor.execute(
                 sql.SQL(
                     "create table {child} (like {parent} including all excluding indexes) "
-                    "with (toast_tuple_target = {row_bytes}); "
+                    "with (toast_tuple_target = {row_bytes}, autovacuum_enabled = false); "
                     "alter table {child} alter column generation set default {generation}, "
                     "add constraint {check} check (generation is not null and generation = {generation}), {payload}"
                 ).format(
