@@ -28,33 +28,36 @@ declare
     reasons text[];
     reason_of bytea;
     gone text[];
-    looked_at integer;
+    head integer;
     given integer := 0;
     fresh integer;
     seen text[] := '{{}}';
 begin
     for source in 1..3 loop
         exit when given >= wanted;
+        -- Only a little more than is wanted is probed for items that are gone; the whole list where that was too little.
+        head := least(wanted + wanted / 4::bigint + 2 + cardinality(seen), 2147483647);
         if source = 1 then
-            select l.items, l.scores, l.reasons, l.reason_of into items, scores, reasons, reason_of
+            select
+                l.items, l.scores, l.reasons, l.reason_of,
+                array(select a.item_id from {schema}.unavailable_items a where a.item_id = any (l.items[:head]))
+            into items, scores, reasons, reason_of, gone
             from {schema}.stored_user_lists l
             where l.generation = live_now and l.user_id = get_list.user_id and l.surface = wanted_surface;
         else
             continue when source = 2 and (get_list.segment is null or get_list.segment = 'all');
-            select l.items, l.scores, l.reasons, l.reason_of into items, scores, reasons, reason_of
+            select
+                l.items, l.scores, l.reasons, l.reason_of,
+                array(select a.item_id from {schema}.unavailable_items a where a.item_id = any (l.items[:head]))
+            into items, scores, reasons, reason_of, gone
             from {schema}.stored_segment_lists l
             where l.generation = live_now and l.surface = wanted_surface
                 and l.segment = case source when 2 then get_list.segment else 'all' end;
         end if;
         continue when not found;
-        -- Only the head is probed for items that are gone, and a little more than is wanted; the whole list where
-        -- that was too little.
-        looked_at := least(cardinality(items), wanted + wanted / 4::bigint + 2 + cardinality(seen));
-        gone := seen || array(
-            select a.item_id from {schema}.unavailable_items a where a.item_id = any (items[:looked_at])
-        );
-        if looked_at < cardinality(items) and looked_at - cardinality(gone) < wanted - given then
-            looked_at := cardinality(items);
+        gone := seen || gone;
+        if head < cardinality(items) and head - cardinality(gone) < wanted - given then
+            head := cardinality(items);
             gone := seen || array(select a.item_id from {schema}.unavailable_items a where a.item_id = any (items));
         end if;
         if gone = '{{}}' then
@@ -74,7 +77,7 @@ begin
                         get_byte(reason_of, 2 * e.place::integer - 2) * 256
                         + get_byte(reason_of, 2 * e.place::integer - 1)
                     ]
-                from unnest(items[:looked_at], scores[:looked_at]) with ordinality as e (item_id, score, place)
+                from unnest(items[:head], scores[:head]) with ordinality as e (item_id, score, place)
                 where e.item_id <> all (gone)
                 order by e.place
                 limit wanted - given;
