@@ -131,7 +131,7 @@ def prune(
     No reader waits for it. Lists that somebody still reads are marked, and dropped by the next night or prune.
     """
     settings = settings_of(config, overrides)
-    dropped = operations.prune(settings, keep)
+    dropped = operations.prune(settings, keep, who=getpass.getuser())
     kept, held_up = inspection.after_pruning(settings, keep)
     if as_json:
         print_json(
@@ -148,8 +148,8 @@ def prune(
         output.print("nothing dropped")
     for one in held_up:
         output.print(
-            f"{one.generation}: not dropped yet, somebody has been reading for long; nobody can go back to it, and "
-            "the next night or `recjobs prune` drops it",
+            f"{one.generation}: not dropped yet, somebody has been reading for long or is pruning now; nobody can go "
+            "back to it, and the next night or `recjobs prune` drops it",
             markup=False,
         )
     for one in kept:

@@ -35,7 +35,7 @@ def rollback(settings: Settings, to: date | None = None, seq: int | None = None,
         return promotion.rollback(connection, settings.database.schema_name, to, seq, Reason(who, why))
 
 
-def prune(settings: Settings, keep: int | None = None) -> list[Generation]:
+def prune(settings: Settings, keep: int | None = None, *, who: str) -> list[Generation]:
     """Drops the lists of all but the newest `keep` generations; returns those whose lists went.
 
     Live and its predecessor always stay.
@@ -46,4 +46,5 @@ def prune(settings: Settings, keep: int | None = None) -> list[Generation]:
             settings.database.schema_name,
             settings.publish.keep_generations if keep is None else keep,
             settings.publish.lock_timeout_ms,
+            who=who,
         )

@@ -36,17 +36,19 @@ _PRUNING = -1
 log = logging.getLogger(__name__)
 
 
-def prune(connection: Connection, schema: str, keep: int, lock_timeout_ms: int = 50) -> list[Generation]:
+def prune(
+    connection: Connection, schema: str, keep: int, lock_timeout_ms: int = 50, *, who: str = "publish"
+) -> list[Generation]:
     """Drops the lists of all but the newest `keep` generations; returns those whose lists are gone now.
 
-    `keep` counts stored generations from the highest (ds, seq) down. What an earlier call could
+    `keep` counts stored generations from the highest (ds, seq) down; `who` is for the audit. What an earlier call could
     not finish, and what dead loaders left, goes too. The connection is in autocommit mode
     afterwards: DETACH CONCURRENTLY can't be part of a transaction.
     """
     with connection, connection.cursor() as cursor:
         lock(cursor, schema)
         remove_abandoned(cursor, schema)
-        _mark(cursor, schema, _excess(cursor, schema, keep))
+        _mark(cursor, schema, _excess(cursor, schema, keep), who, f"not one of the newest {keep}")
     connection.autocommit = True
     give_up = time.monotonic() + _PATIENCE_SECONDS
     with connection.cursor() as cursor:
@@ -111,7 +113,7 @@ def _about_to_go_live(generation: Generation, live: Generation) -> bool:
     return generation.state == "ready" and generation.number > live.number
 
 
-def _mark(cursor: Cursor, schema: str, generations: list[Generation]) -> None:
+def _mark(cursor: Cursor, schema: str, generations: list[Generation], who: str, why: str) -> None:
     """From here on nobody can roll back to them; their tables go next."""
     for generation in generations:
         cursor.execute(
@@ -121,9 +123,9 @@ def _mark(cursor: Cursor, schema: str, generations: list[Generation]) -> None:
         cursor.execute(
             query(
                 schema,
-                "insert into {schema}.audit (action, generation, who, why) values ('prune', %s, 'publish', %s)",
+                "insert into {schema}.audit (action, generation, who, why) values ('prune', %s, %s, %s)",
             ),
-            (generation.generation, "older than publish.keep_generations"),
+            (generation.generation, who, why),
         )
 
 

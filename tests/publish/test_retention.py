@@ -44,7 +44,10 @@ def test_live_and_its_predecessor_stay_whatever_is_newer(tmp_path: Path, databas
     settings = settings_for(tmp_path, database)
     publish(tmp_path, database, 1, 2, 3, 4, 5, 6)
     operations.rollback(settings, date(2026, 1, 3), who="ann", why="known good")
-    assert [g.ds.day for g in operations.prune(settings, 2)] == [1, 4]
+    assert [g.ds.day for g in operations.prune(settings, 2, who="ann")] == [1, 4]
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("select distinct who, why from recs.audit where action = 'prune'")
+        assert cursor.fetchall() == [("ann", "not one of the newest 2")]
     assert stored(tmp_path, database) == [6, 5, 3, 2]
     assert reading.show(settings, "u1")[0].item_id.startswith("2026-01-03")
     operations.rollback(settings, who="ann", why="the one before")
@@ -97,7 +100,7 @@ def test_a_long_reader_delays_the_drop_not_the_night(tmp_path: Path, database: D
         assert before == [("2026-01-02/r1 i0",)]
     assert stored(tmp_path, database) == [3, 2]
     assert len(tables(database)) > 6
-    operations.prune(settings_for(tmp_path, database))
+    operations.prune(settings_for(tmp_path, database), who="ann")
     assert len(tables(database)) == 6
 
 
@@ -179,6 +182,10 @@ def test_two_that_prune_at_once_do_not_stumble_over_each_other(tmp_path: Path, d
     publish(tmp_path, database, *range(1, 9))
     settings = settings_for(tmp_path, database)
     with ThreadPoolExecutor(4) as pool:
-        dropped = [day.ds.day for days in pool.map(lambda _: operations.prune(settings, 2), range(4)) for day in days]
+        dropped = [
+            day.ds.day
+            for days in pool.map(lambda _: operations.prune(settings, 2, who="ann"), range(4))
+            for day in days
+        ]
     assert sorted(dropped) == [2, 3, 4, 5, 6]
     assert len(tables(database)) == 6

@@ -32,7 +32,9 @@ def test_the_reader_reads_through_views_and_functions(reader: Ask, call: str) ->
     assert reader(call)
 
 
-@pytest.mark.parametrize("table", [*LIST_TABLES, "generations", "live", "audit", "item_availability", "user_lists_g1"])
+@pytest.mark.parametrize(
+    "table", [*LIST_TABLES, "generations", "live", "audit", "item_availability", "forgotten_users", "user_lists_g1"]
+)
 def test_the_reader_has_no_right_on_a_table(reader: Ask, table: str) -> None:
     for statement in (f"select * from recs.{table}", f"delete from recs.{table}"):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):

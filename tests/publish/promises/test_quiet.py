@@ -103,7 +103,7 @@ def test_quiet_behind_long_transactions(
             assert left_over(any_database), "nothing was left to prune behind the readers"
             answers = read_parts(cursors[1])
             assert {tag_of(item) for items in answers.values() for item in items} == {"2026-01-03/r1"}
-        operations.prune(settings, 2)
+        operations.prune(settings, 2, who="ann")
         assert left_over(any_database) == set()
     assert readers.faults == []
     assert not readers.breaks
