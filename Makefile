@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup run up down test lint lock bench quality clean
+.PHONY: help setup run up down test slow lint lock bench quality clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ down: $(READY) ## Stop Airflow and the embedded Postgres
 
 test: $(READY) ## Run the tests, the slow ones left out
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+slow: $(READY) ## Run the slow tests: whole nights, older versions of PostgreSQL
+	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff check .
