@@ -117,13 +117,14 @@ def test_quiet_while_a_view_is_replaced_behind_long_transactions(
     night(tmp_path, any_database).publish()
     changed = tuple(Script(s.name, s.text + "\n-- later thought") if s.replaceable else s for s in scripts())
     monkeypatch.setattr(migrations, "scripts", lambda: changed)
-    monkeypatch.setattr(migrations, "_PATIENCE_SECONDS", 2.0)
     with reading_all_the_time(any_database, threads=3, pause=0.005) as readers:
         with (
+            monkeypatch.context() as patched,
             long_transactions(any_database),
             pytest.raises(DatabaseUnavailableError, match="lock timeout"),
             connected(any_database) as connection,
         ):
+            patched.setattr(migrations, "_PATIENCE_SECONDS", 2.0)
             migrate(connection, any_database)
         with connected(any_database) as connection:
             assert not migrate(connection, any_database).current
