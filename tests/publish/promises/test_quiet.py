@@ -118,14 +118,14 @@ def test_quiet_while_a_view_is_replaced_behind_long_transactions(
     changed = tuple(Script(s.name, s.text + "\n-- later thought") if s.replaceable else s for s in scripts())
     monkeypatch.setattr(migrations, "scripts", lambda: changed)
     with reading_all_the_time(any_database, threads=3, pause=0.005) as readers:
-        with (
-            monkeypatch.context() as patched,
-            long_transactions(any_database),
-            pytest.raises(DatabaseUnavailableError, match="lock timeout"),
-            connected(any_database) as connection,
-        ):
+        with monkeypatch.context() as patched:
             patched.setattr(migrations, "_PATIENCE_SECONDS", 2.0)
-            migrate(connection, any_database)
+            with (
+                long_transactions(any_database),
+                pytest.raises(DatabaseUnavailableError, match="lock timeout"),
+                connected(any_database) as connection,
+            ):
+                migrate(connection, any_database)
         with connected(any_database) as connection:
             assert not migrate(connection, any_database).current
             assert migrate(connection, any_database).current
