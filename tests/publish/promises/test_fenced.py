@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from recjobs.errors import PublishError
-from recjobs.publish import operations, reading
+from recjobs.publish import generations, loading, migrations, operations, promotion, reading, stage
 from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import connected
-from tests.publish.composed import night, settings_for
+from recjobs.publish.generations import Publication
+from tests.publish.composed import Night, night, settings_for
 from tests.publish.promises.loaders import Loader
 from tests.publish.promises.readers import reading_all_the_time
 from tests.publish.promises.state import audit, live_number
@@ -158,3 +160,39 @@ def test_fenced_a_generation_taken_back_needs_force_to_return(tmp_path: Path, da
     with pytest.raises(PublishError, match="2026-01-05 seq 1 was rolled back, and stays so"):
         operations.promote(settings, date(2026, 1, 5), who="ann", why="a test")
     assert live_number(tmp_path, database) == ("2026-01-04", 1)
+
+
+@pytest.mark.parametrize("change", ["publish", "promote", "rollback"])
+def test_fenced_one_change_of_what_is_live_at_a_time(tmp_path: Path, database: DatabaseConfig, change: str) -> None:
+    """While one holds the schema's lock, whatever the other has read by then would be old when it writes."""
+    settings = settings_for(tmp_path, database)
+    for day in (3, 4):
+        night(tmp_path, database, ds=f"2026-01-{day:02d}").publish()
+    ready = ready_generation(night(tmp_path, database, ds="2026-01-05"), database)
+    changes: dict[str, Callable[[], object]] = {
+        "publish": lambda: promote_by_itself(database, ready),
+        "promote": lambda: operations.promote(settings, date(2026, 1, 3), force=True, who="ann", why="a test"),
+        "rollback": lambda: operations.rollback(settings, who="ann", why="a test"),
+    }
+    with ThreadPoolExecutor(1) as pool, connected(database) as holder, holder.cursor() as cursor:
+        migrations.lock(cursor, database.schema_name)
+        changing = pool.submit(changes[change])
+        time.sleep(0.5)
+        assert not changing.done()
+        assert live_number(tmp_path, database) == ("2026-01-04", 1)
+        holder.commit()
+        changing.result(timeout=30)
+    assert live_number(tmp_path, database) != ("2026-01-04", 1)
+
+
+def ready_generation(loaded: Night, database: DatabaseConfig) -> int:
+    """Loads a night without promoting it; its generation's number inside the database."""
+    parts = stage.parts_of(loaded.inputs["compose"], list(loaded.settings.compose.surfaces))
+    with connected(database) as connection:
+        found = generations.register(connection, database, Publication("planted", loaded.inputs.ds, "r1"))
+        return loading.load(connection, database, loaded.settings.publish, found, parts).generation
+
+
+def promote_by_itself(database: DatabaseConfig, generation: int) -> None:
+    with connected(database) as connection:
+        promotion.publish(connection, database.schema_name, generation, promotion.Reason("publish", "a test"))
