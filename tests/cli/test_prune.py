@@ -61,8 +61,8 @@ def test_a_long_reader_is_named_as_what_holds_lists_up(shop: Shop, database: Dat
         lines = said(shop, "prune", "--keep", "6")
         assert lines[:2] == [
             "nothing dropped",
-            "2026-01-01 seq 1: not dropped yet, somebody has been reading for long; nobody can go back to it, and the "
-            "next night or `recjobs prune` drops it",
+            "2026-01-01 seq 1: not dropped yet, somebody has been reading for long or is pruning now; nobody can "
+            "go back to it, and the next night or `recjobs prune` drops it",
         ]
         status = json.loads(shop.recjobs("db", "status", "--json").stdout)
         assert [one["ds"] for one in status["held_up"]] == ["2026-01-01"]
