@@ -85,7 +85,7 @@ def _facts(found: Overview) -> Iterator[tuple[str, str]]:
     ]
     yield "logins that read", ", ".join(logins) or "none; docs/reading.md says how to make one"
     if not found.has_tables:
-        yield "lists", "run `recjobs db migrate` first"
+        yield "lists", "not looked at: `recjobs db migrate` mends the schema, or says what to do"
         return
     live = found.live
     yield "live", f"{live}, run {live.run}, since {live.last_live_at:%Y-%m-%d %H:%M} UTC" if live else "nothing yet"
@@ -117,4 +117,9 @@ def _size(size: int) -> str:
 
 
 def _values(found: Status) -> dict[str, list[str]]:
-    return {"applied": list(found.applied), "pending": list(found.pending), "changed": list(found.changed)}
+    return {
+        "applied": list(found.applied),
+        "pending": list(found.pending),
+        "changed": list(found.changed),
+        "unknown": list(found.unknown),
+    }

@@ -22,7 +22,15 @@ Overrides = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Surface = Annotated[str, typer.Option("--surface", help="The place in the app the list is for.")]
-Why = Annotated[str, typer.Option("--why", help="The reason, kept in the audit.")]
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("it is empty")
+    return text
+
+
+Why = Annotated[str, typer.Option("--why", help="The reason, kept in the audit.", callback=_said)]
 
 DEFAULT_CONFIG = "marketplace"
 

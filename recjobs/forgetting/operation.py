@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from recjobs import tombstones
+from recjobs.errors import SettingsError
 from recjobs.forgetting import receipt as receipts
 from recjobs.forgetting.receipt import Receipt, Removed
 from recjobs.forgetting.runs import scrub_all, user_columns
@@ -29,11 +30,12 @@ def forget(settings: Settings, user: str, *, who: str, why: str) -> Done:
     Safe to call at any time, beside runs too, and again: a call that was killed is finished by the next.
 
     Raises:
-        SettingsError: the id is no text.
+        SettingsError: the id is empty or no text.
+        PublishError: the schema holds another data set's lists.
         DatabaseUnavailableError: the database does not answer. The tombstone stands; call again.
         StorageUnavailableError: as above, of the bucket.
     """
-    digest = digest_of(settings.dataset, user)
+    digest = _digest(settings, user)
     folder = tombstones.folder_of(settings.artefacts)
     now = Tombstone(digest=digest, dataset=settings.dataset, forgotten_at=datetime.now(UTC), who=who, why=why)
     tombstones.add(folder, now)
@@ -67,14 +69,21 @@ def remember(settings: Settings, user: str, *, who: str, why: str) -> bool:
     What was removed stays removed. Audited in the database, and kept beside the tombstones.
 
     Raises:
-        SettingsError: the id is no text.
+        SettingsError: the id is empty or no text.
+        PublishError: the schema holds another data set's lists.
         DatabaseUnavailableError: the database does not answer; the tombstone stands.
     """
-    digest = digest_of(settings.dataset, user)
+    digest = _digest(settings, user)
     record = Tombstone(digest=digest, dataset=settings.dataset, forgotten_at=datetime.now(UTC), who=who, why=why)
     folder = tombstones.folder_of(settings.artefacts)
     with connected(settings.database, purpose="recjobs forget") as connection:
         return forgetting.remember(connection, settings.database, folder, record)
+
+
+def _digest(settings: Settings, user: str) -> str:
+    if not user.strip():
+        raise SettingsError(f"user id {user!r} is empty. Write the id as it stands in the sources.")
+    return digest_of(settings.dataset, user)
 
 
 def not_reached(settings: Settings) -> list[str]:

@@ -21,7 +21,7 @@ from psycopg2 import errors, sql
 from recjobs import tombstones
 from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import Connection, Cursor
-from recjobs.publish.generations import Generation, fetch, partition, query
+from recjobs.publish.generations import Generation, fetch, partition, query, refuse_other_dataset
 from recjobs.publish.migrations import lock, migrate
 from recjobs.tombstones import Tombstone
 
@@ -47,6 +47,7 @@ def forget(connection: Connection, config: DatabaseConfig, tombstone: Tombstone,
     migrate(connection, config)
     with connection, connection.cursor() as cursor:
         lock(cursor, schema)
+        refuse_other_dataset(cursor, schema, tombstone.dataset)
         _set(cursor, schema, tombstone)
     removed = {}
     for table, generation in _tables(connection, schema, tombstone.dataset):
@@ -74,16 +75,18 @@ def remember(connection: Connection, config: DatabaseConfig, folder: str, record
     return found
 
 
-def synchronise(connection: Connection, config: DatabaseConfig, folder: str) -> None:
+def synchronise(connection: Connection, config: DatabaseConfig, folder: str, dataset: str) -> None:
     """Gives the database the tombstones in `folder` that it lacks, and the other way round; either may be new or wiped.
+
+    Only those of `dataset`: another one's have no business here.
 
     Rows of users who are new to the database as forgotten are deleted from every generation.
     """
     schema = config.schema_name
     with connection, connection.cursor() as cursor:
         lock(cursor, schema)
-        stored = {stone.digest: stone for stone in tombstones.all_of(folder)}
-        known = {stone.digest: stone for stone in _known(cursor, schema)}
+        stored = {stone.digest: stone for stone in tombstones.all_of(folder) if stone.dataset == dataset}
+        known = {stone.digest: stone for stone in _known(cursor, schema) if stone.dataset == dataset}
         for digest in stored.keys() - known.keys():
             _set(cursor, schema, stored[digest])
         for digest in known.keys() - stored.keys():

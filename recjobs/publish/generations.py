@@ -123,7 +123,7 @@ def register(connection: Connection, config: DatabaseConfig, publication: Public
     schema = config.schema_name
     with connection, connection.cursor() as cursor:
         lock(cursor, schema)
-        _refuse_other_dataset(cursor, schema, publication.dataset)
+        refuse_other_dataset(cursor, schema, publication.dataset)
         remove_abandoned(cursor, schema)
         existing = find_run(cursor, schema, publication)
         if existing is not None and existing.state == "rejected":
@@ -145,7 +145,7 @@ def reject(connection: Connection, config: DatabaseConfig, publication: Publicat
     schema = config.schema_name
     with connection, connection.cursor() as cursor:
         lock(cursor, schema)
-        _refuse_other_dataset(cursor, schema, publication.dataset)
+        refuse_other_dataset(cursor, schema, publication.dataset)
         existing = find_run(cursor, schema, publication)
         return existing or _insert(cursor, schema, publication, "rejected")
 
@@ -224,12 +224,17 @@ def _insert(cursor: Cursor, schema: str, publication: Publication, state: State)
     return generation
 
 
-def _refuse_other_dataset(cursor: Cursor, schema: str, dataset: str) -> None:
+def refuse_other_dataset(cursor: Cursor, schema: str, dataset: str) -> None:
+    """Refuses to touch or show a schema that holds another data set's lists.
+
+    Raises:
+        PublishError: it does.
+    """
     cursor.execute(query(schema, "select dataset from {schema}.generations where dataset <> %s limit 1"), (dataset,))
     if found := cursor.fetchone():
         raise PublishError(
-            f"schema {schema} holds the lists of dataset {found[0]!r}, this run is of {dataset!r}. Give each dataset a "
-            "schema of its own: set database.schema_name.",
+            f"schema {schema} holds the lists of dataset {found[0]!r}, and you ask for {dataset!r}. Give each dataset "
+            "a schema of its own: set database.schema_name.",
             schema=schema,
             dataset=found[0],
         )

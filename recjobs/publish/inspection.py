@@ -103,7 +103,9 @@ def _generations(
 
 
 def _has_tables(migrations: Status) -> bool:
-    return not any(name.startswith("migrations/") for name in (*migrations.pending, *migrations.changed))
+    return not any(
+        name.startswith("migrations/") for name in (*migrations.pending, *migrations.changed, *migrations.unknown)
+    )
 
 
 def _kept_and_held_up(

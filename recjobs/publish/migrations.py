@@ -62,11 +62,13 @@ class Status:
     pending: tuple[str, ...]
     changed: tuple[str, ...]
     """Numbered migrations whose file is no longer what was applied."""
+    unknown: tuple[str, ...] = ()
+    """Numbered migrations that were applied and that this version does not have: a newer one was here."""
 
     @property
     def current(self) -> bool:
         """Whether nothing is to do."""
-        return not self.pending and not self.changed
+        return not self.pending and not self.changed and not self.unknown
 
 
 @cache
@@ -174,15 +176,24 @@ def _status(cursor: Cursor, schema: str) -> Status:
     if cursor.rowcount:
         cursor.execute(sql.SQL("select name, checksum from {}.schema_migrations").format(sql.Identifier(schema)))
         recorded = dict(cursor.fetchall())
+    known = {script.name for script in scripts()}
     same = {script.name for script in scripts() if recorded.get(script.name) == script.checksum}
     return Status(
         applied=tuple(script.name for script in scripts() if script.name in same),
         pending=tuple(s.name for s in scripts() if s.name not in same and (s.replaceable or s.name not in recorded)),
         changed=tuple(s.name for s in scripts() if s.name not in same and not s.replaceable and s.name in recorded),
+        unknown=tuple(sorted(name for name in recorded if name.startswith("migrations/") and name not in known)),
     )
 
 
 def _refuse_changed(before: Status, schema: str) -> None:
+    if before.unknown:
+        raise PublishError(
+            f"schema {schema}: {', '.join(before.unknown)} was applied by a newer version of recjobs, which this one "
+            "does not know. Run that version, or another schema: set database.schema_name.",
+            schema=schema,
+            unknown=list(before.unknown),
+        )
     if before.changed:
         raise PublishError(
             f"schema {schema}: {', '.join(before.changed)} was applied and has changed since. Restore the file and put "
@@ -224,7 +235,14 @@ def _make_schema(cursor: Cursor, schema: str) -> None:
     if found is None:
         owner = sql.SQL(" authorization {}").format(sql.Identifier(WRITER)) if member else sql.SQL("")
         cursor.execute(sql.SQL("create schema {}{}").format(sql.Identifier(schema), owner))
-    if member and (found is None or found == (WRITER,)):
+    if member and found is not None and found != (WRITER,):
+        raise SettingsError(
+            f"schema {schema} belongs to {found[0]}, not to {WRITER}, who has to make tables in it. Choose another "
+            f"schema (database.schema_name), or, if nobody else uses it: ALTER SCHEMA {schema} OWNER TO {WRITER}.",
+            schema=schema,
+            owner=found[0],
+        )
+    if member:
         cursor.execute(sql.SQL("set role {}").format(sql.Identifier(WRITER)))
     cursor.execute(
         sql.SQL(
@@ -255,10 +273,22 @@ def _grant(cursor: Cursor, schema: str) -> None:
     views = sql.SQL(", ").join(
         sql.Identifier(schema, script.name.split("/")[1]) for script in scripts() if script.name.startswith("views/")
     )
-    for statement in (
-        "grant usage on schema {schema} to {reader}",
-        "revoke all on all functions in schema {schema} from public",
-        "grant execute on all functions in schema {schema} to {reader}",
-        "grant select on {views} to {reader}",
-    ):
-        cursor.execute(sql.SQL(statement).format(views=views, **names))
+    cursor.execute(sql.SQL("grant usage on schema {schema} to {reader}").format(**names))
+    cursor.execute(sql.SQL("grant select on {views} to {reader}").format(views=views, **names))
+    for function in _functions(cursor, schema):
+        cursor.execute(sql.SQL("revoke all on function {} from public").format(function))
+        cursor.execute(sql.SQL("grant execute on function {} to {reader}").format(function, **names))
+
+
+def _functions(cursor: Cursor, schema: str) -> list[sql.Composable]:
+    """Our functions with their arguments; others in the schema are not ours to grant."""
+    ours = [script.name.split("/")[1] for script in scripts() if script.name.startswith("functions/")]
+    cursor.execute(
+        "select p.proname, pg_get_function_identity_arguments(p.oid) from pg_proc p "
+        "join pg_namespace n on n.oid = p.pronamespace where n.nspname = %s and p.proname = any (%s)",
+        (schema, ours),
+    )
+    return [
+        sql.SQL("{}({})").format(sql.Identifier(schema, name), sql.SQL(arguments))
+        for name, arguments in cursor.fetchall()
+    ]

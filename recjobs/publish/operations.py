@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 
 from recjobs.publish import promotion, retention
-from recjobs.publish.connection import connected
-from recjobs.publish.generations import Generation
+from recjobs.publish.connection import Connection, connected
+from recjobs.publish.generations import Generation, refuse_other_dataset
 from recjobs.publish.promotion import Reason, Switch
 from recjobs.settings import Settings
 
@@ -18,7 +20,7 @@ def promote(settings: Settings, ds: date, seq: int | None = None, force: bool = 
         PublishError: there is no such generation, its lists are gone, or the fence refuses it.
         DatabaseUnavailableError: the database does not answer.
     """
-    with connected(settings.database, purpose="recjobs promote") as connection:
+    with _connected(settings, "promote") as connection:
         return promotion.promote(connection, settings.database.schema_name, ds, seq, force, Reason(who, why))
 
 
@@ -31,7 +33,7 @@ def rollback(settings: Settings, to: date | None = None, seq: int | None = None,
         PublishError: nothing is live, or there is no such older generation with its lists.
         DatabaseUnavailableError: the database does not answer.
     """
-    with connected(settings.database, purpose="recjobs rollback") as connection:
+    with _connected(settings, "rollback") as connection:
         return promotion.rollback(connection, settings.database.schema_name, to, seq, Reason(who, why))
 
 
@@ -40,7 +42,7 @@ def prune(settings: Settings, keep: int | None = None, *, who: str) -> list[Gene
 
     Live and its predecessor always stay.
     """
-    with connected(settings.database, purpose="recjobs prune") as connection:
+    with _connected(settings, "prune") as connection:
         return retention.prune(
             connection,
             settings.database.schema_name,
@@ -48,3 +50,12 @@ def prune(settings: Settings, keep: int | None = None, *, who: str) -> list[Gene
             settings.publish.lock_timeout_ms,
             who=who,
         )
+
+
+@contextmanager
+def _connected(settings: Settings, what: str) -> Iterator[Connection]:
+    """A connection to a schema that holds this data set's lists, or none yet."""
+    with connected(settings.database, purpose=f"recjobs {what}") as connection:
+        with connection, connection.cursor() as cursor:
+            refuse_other_dataset(cursor, settings.database.schema_name, settings.dataset)
+        yield connection

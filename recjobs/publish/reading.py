@@ -9,7 +9,7 @@ from psycopg2 import sql
 
 from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import connected
-from recjobs.publish.generations import Generation, all_generations, live_generation
+from recjobs.publish.generations import Generation, all_generations, live_generation, refuse_other_dataset
 from recjobs.settings import Settings
 
 _FETCH_ROWS = 2000
@@ -64,6 +64,7 @@ def iter_live_lists(settings: Settings, surface: str = "home") -> Iterator[tuple
 def versions(settings: Settings) -> list[Generation]:
     """Every generation there ever was, the highest (ds, seq) first."""
     with connected(settings.database) as connection, connection.cursor() as cursor:
+        refuse_other_dataset(cursor, settings.database.schema_name, settings.dataset)
         return all_generations(cursor, settings.database.schema_name)
 
 

@@ -48,7 +48,7 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     with connected(config.database, purpose=f"recjobs publish {inputs.ds}") as connection:
         migrate(connection, config.database)
         if inputs.tombstones is not None:
-            forgetting.synchronise(connection, config.database, inputs.tombstones)
+            forgetting.synchronise(connection, config.database, inputs.tombstones, config.dataset)
         found = generations.register(connection, config.database, publication)
         ready = _loaded(connection, config, found, parts, inputs["compose"].forgotten)
         earlier.wait_for_plans(connection, config.database.schema_name)

@@ -42,7 +42,7 @@ def test_status_of_an_empty_database_says_what_to_do(shop: Shop) -> None:
     ended = shop.recjobs("db", "status")
     assert ended.returncode == 0, ended.stderr
     assert f"migrations pending: {len(scripts())} (migrations/0001_generations, " in ended.stdout
-    assert "run `recjobs db migrate` first" in ended.stdout
+    assert "not looked at: `recjobs db migrate` mends the schema" in ended.stdout
     assert (status(shop)["live"], status(shop)["stored"]) == (None, [])
 
 

@@ -81,3 +81,9 @@ def test_fewer_than_live_and_its_predecessor_can_not_be_asked_for(shop: Shop) ->
     ended = shop.recjobs("prune", "--keep", "1")
     assert ended.returncode == 2
     assert "--keep" in ended.stderr
+
+
+def test_a_rollback_without_a_reason_is_refused(shop: Shop) -> None:
+    ended = shop.recjobs("rollback", "--why", " ")
+    assert ended.returncode == 2
+    assert "--why" in ended.stderr

@@ -17,11 +17,12 @@ from recjobs import stages, tombstones
 from recjobs.errors import InputsRewrittenError, SettingsError
 from recjobs.evaluate.template import PAGE
 from recjobs.extract.splitting import without_forgotten
-from recjobs.forgetting import documents, files
+from recjobs.forgetting import documents, files, operation
 from recjobs.forgetting.files import Scrub
 from recjobs.forgetting.runs import user_columns
 from recjobs.forgetting.tables import rewrite_parquet, rows_in_parquet
 from recjobs.plan import Step
+from recjobs.settings import load_settings
 from recjobs.sources.reading import Block, quarantine_frame
 from recjobs.tombstones import Forgotten, Tombstone, digest_of, forgotten, names_forgotten
 
@@ -178,3 +179,12 @@ def test_a_step_whose_inputs_moved_is_started_again(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(stages, "_run_process", process)
     stages._run_until_read("plan", Step.model_construct())
     assert len(tries) == 3
+
+
+@pytest.mark.parametrize("user", ["", "  "])
+def test_an_empty_id_is_refused_before_anything_is_touched(user: str, tmp_path: Path) -> None:
+    settings = load_settings("marketplace", {"root": str(tmp_path)})
+    for what in (operation.forget, operation.remember):
+        with pytest.raises(SettingsError, match="is empty"):
+            what(settings, user, who="ann", why="a script's empty variable")
+    assert list(tmp_path.iterdir()) == []

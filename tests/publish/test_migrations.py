@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recjobs.errors import PublishError
+from recjobs.errors import PublishError, SettingsError
 from recjobs.publish import connection as connection_module
 from recjobs.publish import migrations
 from recjobs.publish.config import DatabaseConfig
@@ -138,3 +138,44 @@ def test_a_connection_that_is_older_than_the_roles_acts_as_the_writer(
             with connection, connection.cursor() as cursor:
                 cursor.execute("select current_user")
                 assert cursor.fetchone() == (late,)
+
+
+def test_what_else_is_in_the_schema_keeps_its_rights(database: DatabaseConfig) -> None:
+    run(database)
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("create function recs.theirs() returns int language sql as 'select 1'")
+        cursor.execute("delete from recs.schema_migrations where name = 'functions/get_list'")
+        connection.commit()
+        assert run(database).pending == ("functions/get_list",)
+        cursor.execute(
+            "select p.proname, has_function_privilege('pg_monitor', p.oid, 'execute') from pg_proc p "
+            "join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'recs' order by 1"
+        )
+        rights = dict(cursor.fetchall())
+    assert [name for name, everybody in rights.items() if everybody] == ["theirs"]
+    assert "get_list" in rights
+
+
+def test_a_schema_of_somebody_else_is_refused(database: DatabaseConfig) -> None:
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("reset role; create schema app")
+        connection.commit()
+    app = database.model_copy(update={"schema_name": "app"})
+    run(database)
+    with pytest.raises(
+        SettingsError, match=r"schema app belongs to recjobs, not to recs_writer.*ALTER SCHEMA app OWNER"
+    ):
+        run(app)
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("select from pg_class where relnamespace = 'app'::regnamespace")
+        assert cursor.rowcount == 0
+
+
+def test_a_schema_that_a_newer_version_made_is_refused(database: DatabaseConfig) -> None:
+    run(database)
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("insert into recs.schema_migrations values ('migrations/0099_future', 'x')")
+        connection.commit()
+        assert status(connection, database).unknown == ("migrations/0099_future",)
+    with pytest.raises(PublishError, match="0099_future was applied by a newer version of recjobs"):
+        run(database)

@@ -185,6 +185,23 @@ def test_fenced_one_change_of_what_is_live_at_a_time(tmp_path: Path, database: D
     assert live_number(tmp_path, database) != ("2026-01-04", 1)
 
 
+def test_fenced_another_data_set_can_not_switch_what_is_live(tmp_path: Path, database: DatabaseConfig) -> None:
+    """A config that forgot its schema's name meets somebody else's lists."""
+    for day in (4, 5):
+        night(tmp_path, database, ds=f"2026-01-{day:02d}").publish()
+    settings = settings_for(tmp_path, database, {"dataset": "shop"})
+    refused = pytest.raises(PublishError, match="holds the lists of dataset 'planted', and you ask for 'shop'")
+    with refused:
+        operations.rollback(settings, who="ann", why="mistake")
+    with refused:
+        operations.promote(settings, date(2026, 1, 4), force=True, who="ann", why="mistake")
+    with refused:
+        operations.prune(settings, 2, who="ann")
+    with refused:
+        reading.versions(settings)
+    assert live_number(tmp_path, database) == ("2026-01-05", 1)
+
+
 def ready_generation(loaded: Night, database: DatabaseConfig) -> int:
     """Loads a night without promoting it; its generation's number inside the database."""
     parts = stage.parts_of(loaded.inputs["compose"], list(loaded.settings.compose.surfaces))

@@ -14,6 +14,7 @@ import pytest
 from psycopg2 import extensions, sql
 
 from recjobs import tombstones
+from recjobs.errors import PublishError
 from recjobs.publish import forgetting, loading, operations, promotion, reading
 from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import connected
@@ -315,10 +316,14 @@ def test_forgettable_no_reader_waits(tmp_path: Path, database: DatabaseConfig) -
 
 def test_forgettable_another_data_sets_lists_are_not_touched(tmp_path: Path, database: DatabaseConfig) -> None:
     night(tmp_path, database).publish()
-    with connected(database) as connection:
-        other = stone().model_copy(update={"dataset": "another", "digest": digest_of("another", USER)})
-        assert forgetting.forget(connection, database, other, USER) == {}
-    night(tmp_path, database, ds="2026-01-06").publish()
+    other = stone().model_copy(update={"dataset": "another", "digest": digest_of("another", USER)})
+    with connected(database) as connection, pytest.raises(PublishError, match="holds the lists of dataset 'planted'"):
+        forgetting.forget(connection, database, other, USER)
+    folder = str(tmp_path / "forgotten")
+    tombstones.add(folder, other)
+    later = night(tmp_path, database, ds="2026-01-06")
+    replace(later, inputs=replace(later.inputs, tombstones=folder)).publish()
+    assert ask(database, "select * from recs.forgotten_users") == []
     assert len(ask(database, "select from recs.user_lists where user_id = %s", USER)) == 4
 
 
