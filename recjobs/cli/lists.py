@@ -42,6 +42,9 @@ def show(
         known = ", ".join(settings.compose.surfaces)
         raise SettingsError(f"--surface {surface}: no such surface in {config}. There are: {known}.", surface=surface)
     rows = reading.show(settings, user, surface, n, segment)
+    if not rows and not as_json and reading.live(settings) is None:
+        output.print(f"schema {settings.database.schema_name}: nothing is live yet. `recjobs run` publishes lists.")
+        raise typer.Exit(1)
     _print_items(settings, f"{user} on {surface}", rows, as_json)
 
 
