@@ -179,7 +179,6 @@ class _Planner:
         self.known = known
         self.forgotten = forgotten
         self.planned: dict[str, _Rewrite | None] = {}
-        self._all = forgotten
 
     def plan(self, uri: str) -> None:
         if uri in self.planned:

@@ -91,7 +91,7 @@ def synchronise(connection: Connection, config: DatabaseConfig, folder: str, dat
             _set(cursor, schema, stored[digest])
         for digest in known.keys() - stored.keys():
             tombstones.add(folder, known[digest])
-        pending = _unfinished(cursor, schema)
+        pending = _known(cursor, schema, unfinished=True)
     if not pending:
         return
     touched = []
@@ -193,20 +193,15 @@ def _set(cursor: Cursor, schema: str, tombstone: Tombstone) -> None:
         _audit(cursor, schema, "forget", tombstone)
 
 
-def _known(cursor: Cursor, schema: str) -> list[Tombstone]:
-    cursor.execute(query(schema, "select digest, dataset, forgotten_at, who, why from {schema}.forgotten_users"))
-    return [
-        Tombstone(digest=digest, dataset=dataset, forgotten_at=at, who=who, why=why)
-        for digest, dataset, at, who, why in cursor.fetchall()
-    ]
-
-
-def _unfinished(cursor: Cursor, schema: str) -> list[Tombstone]:
+def _known(cursor: Cursor, schema: str, *, unfinished: bool = False) -> list[Tombstone]:
+    """The database's tombstones; `unfinished`: those whose rows are not known to be gone."""
     cursor.execute(
         query(
             schema,
-            "select digest, dataset, forgotten_at, who, why from {schema}.forgotten_users where removed_at is null",
-        )
+            "select digest, dataset, forgotten_at, who, why from {schema}.forgotten_users "
+            "where removed_at is null or not %s",
+        ),
+        (unfinished,),
     )
     return [
         Tombstone(digest=digest, dataset=dataset, forgotten_at=at, who=who, why=why)

@@ -20,6 +20,7 @@ from recjobs.publish.config import DatabaseConfig
 from recjobs.publish.connection import connected
 from recjobs.tombstones import Tombstone, digest_of
 from tests.publish.composed import Night, night, settings_for
+from tests.publish.promises.state import live_number
 
 USER = "u7"
 DATASET = "planted"
@@ -243,6 +244,8 @@ def test_forgettable_a_rollback_after_a_finished_forget_looks_through_nothing(
     forget(database)
     monkeypatch.setattr(forgetting, "_deleted", lambda *_: pytest.fail("rows are looked through under the lock"))
     operations.rollback(settings_for(tmp_path, database), who="ann", why="odd")
+    assert live_number(tmp_path, database) == ("2026-01-04", 1)
+    assert tables_with(database, USER) == []
 
 
 def test_forgettable_a_wiped_database_hears_of_it_from_the_artefacts_and_the_other_way_round(
