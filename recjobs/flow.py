@@ -14,6 +14,8 @@ EARLIER = "earlier"
 """Prefix of inputs and steps of `ds - label_days`, which the ranker learns from."""
 JUDGED = "judged"
 """Prefix of inputs that belong to the lists judged tonight."""
+PREVIOUS = "previous"
+"""Prefix of inputs that a stage goes on from: its own results of a date before."""
 PUBLISH = "publish"
 
 _PACKAGE = Path(__file__).parent
@@ -41,8 +43,19 @@ _INPUT = ("items", "users", "beam")
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("extract", (), ("time", *_INPUT, "extract"), shared_code=("sources",)),
-        Stage("retrieve/train", ("extract",), ("retrieve", *_INPUT)),
+        Stage(
+            "extract",
+            (),
+            ("time", *_INPUT, "extract"),
+            optional_inputs=("previous/extract",),
+            shared_code=("sources",),
+        ),
+        Stage(
+            "retrieve/train",
+            ("extract",),
+            ("retrieve", *_INPUT),
+            optional_inputs=("previous/extract", "previous/retrieve/train"),
+        ),
         Stage("retrieve/search", ("extract", "retrieve/train"), ("retrieve", *_INPUT)),
         Stage(
             "rank/train",

@@ -9,7 +9,8 @@ from recjobs import storage
 from recjobs.errors import RecjobsError
 from recjobs.flow import EARLIER
 from recjobs.manifest import Sources
-from recjobs.plan import Plan, changed_sources, plans_of
+from recjobs.plans import Plan, changed_sources, plans_of
+from recjobs.previous import broken, broken_past
 from recjobs.settings import Settings
 from recjobs.sources.pinning import pin_sources
 
@@ -49,7 +50,12 @@ def stale_reasons(settings: Settings, plan: Plan) -> list[str]:
         now = pin_sources(plan.stage_settings(), plan.ds)
     except RecjobsError as error:
         return [str(error)]
-    return changed_sources(plan, now) + _forgotten_since(plan, now) + _remade_ancestors(settings, plan)
+    return [
+        *changed_sources(plan, now),
+        *broken_past(settings, plan, now),
+        *_forgotten_since(plan, now),
+        *_remade_ancestors(settings, plan, now),
+    ]
 
 
 def _forgotten_since(plan: Plan, now: Sources) -> list[str]:
@@ -59,12 +65,16 @@ def _forgotten_since(plan: Plan, now: Sources) -> list[str]:
     return [f"users: {len(users)} {what} since, models and counts do not know it yet" for users, what in told if users]
 
 
-def _remade_ancestors(settings: Settings, plan: Plan) -> list[str]:
-    """The candidates that the ranker learnt from, if a later plan of their date finished with others."""
+def _remade_ancestors(settings: Settings, plan: Plan, now: Sources) -> list[str]:
+    """The candidates that the ranker learnt from, if a later plan of their date finished others, or they are stale."""
     pinned = plan.steps["rank/train"].inputs[f"{EARLIER}/retrieve/search"]
     earlier = plan.ds - timedelta(days=plan.steps["rank/train"].cutoffs.label_days)
-    for other in reversed(plans_of(settings, earlier)):
+    plans = plans_of(settings, earlier)
+    for other in reversed(plans):
         if storage.exists(other.steps["publish"].manifest_uri):
             made = other.steps["retrieve/search"].manifest_uri
-            return [] if made == pinned else [f"the candidates of {earlier} were made anew by plan {other.sequence}"]
-    return []
+            if made != pinned:
+                return [f"the candidates of {earlier} were made anew by plan {other.sequence}"]
+    source = next((other for other in plans if other.steps["retrieve/search"].manifest_uri == pinned), None)
+    reasons = broken(settings, source, now) if source is not None else []
+    return [f"the candidates of {earlier}, which the ranker learnt from: {reason}" for reason in reasons]

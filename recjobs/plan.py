@@ -14,58 +14,48 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from recjobs import __version__, storage
-from recjobs.errors import CorruptFileError, MissingDateError, SettingsError
+from recjobs.errors import MissingDateError, SettingsError
 from recjobs.flow import EARLIER, EARLIER_STAGES, JUDGED, STAGES, code_digest
-from recjobs.manifest import MANIFEST_NAME, SOURCE_KINDS, Cutoffs, SourceFile, Sources, cutoffs_of, digest_of
-from recjobs.settings import Settings, load_settings, settings_from_dump
+from recjobs.manifest import SOURCE_KINDS, Cutoffs, SourceFile, Sources, cutoffs_of, digest_of
+from recjobs.plans import (
+    Plan,
+    Step,
+    changed_sources,
+    load_plan,
+    plan_uri,
+    planned_dates,
+    plans_of,
+    recipe_settings,
+)
+from recjobs.previous import (
+    PREVIOUS_EXTRACT,
+    PREVIOUS_TRAIN,
+    Pinned,
+    broken_past,
+    own_train,
+    previous_extract,
+    previous_train,
+)
+from recjobs.settings import Settings, load_settings
 from recjobs.sources.pinning import pin_sources
 
-PLAN_NAME = "plan.json"
-_LOCATIONS = {"events": {"path"}, "items": {"path"}, "users": {"path"}, "beam": {"runner", "options"}}
-"""Settings that say where, not what: they do not belong to a recipe."""
+__all__ = [
+    "Plan",
+    "Step",
+    "changed_sources",
+    "load_plan",
+    "make_plan",
+    "plan_run",
+    "plan_uri",
+    "planned_dates",
+    "plans_of",
+    "recipe_settings",
+    "store_plan",
+]
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Step(_Record):
-    """One stage to run, where its manifest will stand, and the manifests it reads."""
-
-    name: str
-    stage: str
-    ds: date
-    run: str
-    run_folder: str
-    cutoffs: Cutoffs
-    inputs: dict[str, str] = {}
-    sources: Sources = Sources()
-
-    @property
-    def manifest_uri(self) -> str:
-        """Where the manifest stands when the step is done."""
-        return storage.join(self.run_folder, MANIFEST_NAME)
-
-
-class Plan(_Record):
-    """Everything one run for `ds` will read and where it will write."""
-
-    dataset: str
-    config: str
-    ds: date
-    sequence: int
-    digest: str
-    settings: dict[str, Any]
-    steps: dict[str, Step]
-    notes: tuple[str, ...] = ()
-
-    def stage_settings(self) -> Settings:
-        """The settings as they were planned, with the database's URL of now: a plan keeps no secrets."""
-        database = {**self.settings["database"], "url": load_settings(self.config).database.url}
-        return settings_from_dump({**self.settings, "database": database})
+_NOT_IN_RECIPE = {"extract": (PREVIOUS_EXTRACT,)}
+"""Inputs that change nothing but the cost: an extract that went on from another equals one of the whole window."""
 
 
 def plan_run(config: str, ds: date, overrides: Mapping[str, Any] | None = None) -> str:
@@ -88,9 +78,12 @@ def plan_run(config: str, ds: date, overrides: Mapping[str, Any] | None = None) 
 def make_plan(settings: Settings, config: str, ds: date) -> Plan:
     """The plan for `ds` as of now, not stored yet (`sequence` 0)."""
     builder = _Builder(settings)
-    extract = builder.add("extract", ds, {}, sources=pin_sources(settings, ds))
+    sources = pin_sources(settings, ds)
+    states = previous_extract(settings, ds, sources)
+    extract = builder.add("extract", ds, states.inputs, sources=sources)
     earlier, notes = _pin_earlier(builder, ds)
-    train = builder.add("retrieve/train", ds, {"extract": extract})
+    towers = _pin_towers(builder, ds, sources)
+    train = builder.add("retrieve/train", ds, {"extract": extract, **towers.inputs})
     search = builder.add("retrieve/search", ds, {"extract": extract, "retrieve/train": train})
     ranker = builder.add("rank/train", ds, {"extract": extract, **earlier})
     score = builder.add("rank/score", ds, {"extract": extract, "retrieve/search": search, "rank/train": ranker})
@@ -99,7 +92,7 @@ def make_plan(settings: Settings, config: str, ds: date) -> Plan:
     verdict = builder.add("evaluate", ds, {"extract": extract, "compose": lists, **judged})
     builder.add("publish", ds, {"extract": extract, "compose": lists, "evaluate": verdict})
     dump = _planned_settings(settings)
-    digest = _digest({"settings": dump, "runs": {name: step.run for name, step in builder.steps.items()}})
+    digest = _digest({"settings": dump, "steps": {name: _pins(settings, step) for name, step in builder.steps.items()}})
     return Plan(
         dataset=settings.dataset,
         config=config,
@@ -108,7 +101,7 @@ def make_plan(settings: Settings, config: str, ds: date) -> Plan:
         digest=digest,
         settings=dump,
         steps=_ordered(builder.steps),
-        notes=tuple(notes),
+        notes=(states.note, *notes, towers.note),
     )
 
 
@@ -124,39 +117,6 @@ def store_plan(plan: Plan, settings: Settings) -> str:
         numbered = plan.model_copy(update={"sequence": sequence})
         if storage.create_once(uri, numbered.model_dump_json(indent=2).encode()):
             return uri
-
-
-def plan_uri(settings: Settings, ds: date, sequence: int) -> str:
-    """Where the plan of that date and number stands."""
-    return storage.join(settings.artefacts, "plan", f"ds={ds}", f"{sequence:04d}", PLAN_NAME)
-
-
-def plans_of(settings: Settings, ds: date) -> list[Plan]:
-    """The plans of `ds`, in the order of their numbers."""
-    folder = storage.join(settings.artefacts, "plan", f"ds={ds}")
-    return [load_plan(file.uri) for file in storage.list_files(folder) if file.name.endswith(PLAN_NAME)]
-
-
-def planned_dates(settings: Settings) -> list[date]:
-    """The dates that have a plan, oldest first."""
-    folders = storage.list_folders(storage.join(settings.artefacts, "plan"))
-    return [date.fromisoformat(name.removeprefix("ds=")) for name in folders]
-
-
-def load_plan(uri: str) -> Plan:
-    """The plan at `uri`.
-
-    Raises:
-        MissingInputError: none is there.
-        CorruptFileError: it is no plan of this version.
-    """
-    try:
-        return Plan.model_validate_json(storage.read_bytes(uri))
-    except ValidationError as error:
-        raise CorruptFileError(
-            f"{uri} is no plan that this version reads ({error.error_count()} faults). Delete it and plan again.",
-            uri=uri,
-        ) from error
 
 
 class _Builder:
@@ -193,6 +153,7 @@ class _Builder:
         return step.manifest_uri
 
     def _recipe(self, stage: str, ds: date, cutoffs: Cutoffs, inputs: dict[str, str], sources: Sources) -> str:
+        left_out = _NOT_IN_RECIPE.get(stage, ())
         return _digest(
             {
                 "stage": stage,
@@ -201,18 +162,12 @@ class _Builder:
                 "code": code_digest(stage),
                 "cutoffs": cutoffs.model_dump(mode="json"),
                 "settings": recipe_settings(self.settings, stage),
-                "inputs": {name: _place(self.settings, uri) for name, uri in inputs.items()},
+                "inputs": {name: _place(self.settings, uri) for name, uri in inputs.items() if name not in left_out},
                 "sources": {kind: [_identity(file) for file in getattr(sources, kind)] for kind in SOURCE_KINDS},
                 # With nobody forgotten a recipe is what it was before forgetting was thought of.
                 **{name: who for name in ("forgotten", "lifted") if (who := getattr(sources, name))},
             }
         )
-
-
-def recipe_settings(settings: Settings, stage: str) -> dict[str, Any]:
-    """The settings that decide what `stage` makes: the sections it declares, without locations and secrets."""
-    sections = {"dataset", "seed", "events", *STAGES[stage].sections} - {"database"}
-    return settings.model_dump(mode="json", include=sections, exclude=_LOCATIONS)
 
 
 def _planned_settings(settings: Settings) -> dict[str, Any]:
@@ -221,6 +176,11 @@ def _planned_settings(settings: Settings) -> dict[str, Any]:
 
 def _identity(file: SourceFile) -> list[str | None]:
     return [str(file.day) if file.day else None, file.uri.rsplit("/", 1)[-1], file.digest]
+
+
+def _pins(settings: Settings, step: Step) -> list[Any]:
+    """What a plan says of a step: its run, and what it reads, which a run's name may leave out."""
+    return [step.run, sorted((name, _place(settings, uri)) for name, uri in step.inputs.items())]
 
 
 def _place(settings: Settings, uri: str) -> str:
@@ -263,29 +223,27 @@ def _pin_earlier(builder: _Builder, ds: date) -> tuple[dict[str, str], list[str]
     return {f"{EARLIER}/{stage}": uris[stage] for stage in ("extract", "retrieve/search")}, [note]
 
 
+def _pin_towers(builder: _Builder, ds: date, sources: Sources) -> Pinned:
+    """What tonight's towers go on from: earlier ones, on a first run those of the simulated past, or nothing."""
+    settings = builder.settings
+    known = own_train(settings, ds, builder.steps["extract"].run, sources) or previous_train(settings, ds, sources)
+    if known is not None:
+        return known
+    simulated = {
+        f"previous/{stage}": builder.steps.get(f"{EARLIER}/{stage}") for stage in ("extract", "retrieve/train")
+    }
+    inputs = {name: step.manifest_uri for name, step in simulated.items() if step is not None}
+    if PREVIOUS_TRAIN in inputs:
+        return Pinned(inputs, f"towers go on from those of {builder.steps[f'{EARLIER}/extract'].ds}, made by this run")
+    return Pinned({}, "towers are trained in full: there are none to go on from")
+
+
 def _usable(plan: Plan, settings: Settings, sources: Sources) -> dict[str, str] | None:
-    """The plan's extract and candidates, if they are there, its sources unchanged and its shards ours."""
+    """The plan's extract and candidates, if they are there, what they were made from unchanged and its shards ours."""
     wanted = {f"{EARLIER}/{stage}": plan.steps[stage].manifest_uri for stage in ("extract", "retrieve/search")}
-    same_sources = changed_sources(plan, sources) == []
+    same_sources = changed_sources(plan, sources) == [] and broken_past(settings, plan) == []
     same_shards = plan.settings["beam"]["shards"] == settings.beam.shards
     return wanted if same_sources and same_shards and all(map(storage.exists, wanted.values())) else None
-
-
-def changed_sources(plan: Plan, sources: Sources) -> list[str]:
-    """What file is new, gone or different in `sources` since `plan` pinned its own: a line each.
-
-    Who was forgotten since is no such change: what the plan made has been rid of them.
-    """
-    changes: list[str] = []
-    for kind in SOURCE_KINDS:
-        before = {file.uri: file for file in getattr(plan.steps["extract"].sources, kind)}
-        now = {file.uri: file for file in getattr(sources, kind)}
-        changes += [f"{kind}: {uri} is new" for uri in now.keys() - before.keys()]
-        changes += [f"{kind}: {uri} is gone" for uri in before.keys() - now.keys()]
-        changes += [
-            f"{kind}: {uri} has changed" for uri in now.keys() & before.keys() if now[uri].digest != before[uri].digest
-        ]
-    return sorted(changes)
 
 
 def _pin_judged(settings: Settings, ds: date) -> dict[str, str]:

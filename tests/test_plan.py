@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,44 +10,14 @@ import pytest
 from recjobs import storage
 from recjobs.errors import CorruptFileError, MissingDateError, NotArrivedError, SettingsError
 from recjobs.lineage import stale_reasons, status_of
-from recjobs.plan import Plan, load_plan, make_plan, plan_run, plans_of, store_plan
+from recjobs.plan import load_plan, make_plan, plan_run, plans_of, store_plan
 from recjobs.settings import load_settings
-
-DS = date(2026, 3, 31)
-CONFIG = """
-dataset = "shop"
-root = "{folder}/artefacts"
-[time]
-label_days = 2
-[events]
-path = "{folder}/events"
-[events.types.view]
-task = "click"
-"""
+from tests.planned import DS, finish, open_shop, plan_of, write_events
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> str:
-    path = tmp_path / "shop.toml"
-    path.write_text(CONFIG.format(folder=tmp_path))
-    for offset in range(10):
-        write_events(tmp_path, DS - timedelta(days=offset), b"first")
-    return str(path)
-
-
-def write_events(folder: Path, day: date, content: bytes) -> None:
-    # A plan looks at names and content digests only.
-    storage.write_bytes(str(folder / "events" / f"date={day}" / "part-0.parquet"), content)
-
-
-def plan_of(config: str, ds: date = DS, **overrides: object) -> Plan:
-    return load_plan(plan_run(config, ds, {key.replace("__", "."): value for key, value in overrides.items()}))
-
-
-def finish(plan: Plan, *steps: str) -> None:
-    """Leaves something where the steps' manifests go: a planner only asks whether they are there."""
-    for name in steps or plan.steps:
-        storage.create_once(plan.steps[name].manifest_uri, b"{}")
+    return open_shop(tmp_path)
 
 
 def test_the_same_inputs_give_the_same_plan(config: str) -> None:

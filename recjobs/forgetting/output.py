@@ -46,8 +46,8 @@ def rewritten(inputs: Mapping[str, Manifest], uris: Mapping[str, str]) -> bool:
 
 
 def _left_out(inputs: Mapping[str, Manifest], sources: Sources) -> dict[str, int]:
-    """Whom the output can't hold: those left out of the sources, or of every input."""
-    if not inputs:
+    """Whom the output can't hold: those left out of the sources where it reads some, else of every input."""
+    if sources.events:
         return dict.fromkeys(sources.forgotten, 0)
     first, *others = (manifest.forgotten for manifest in inputs.values())
     return {digest: 0 for digest in first if all(digest in other for other in others)}

@@ -6,9 +6,10 @@ an old date pins the same files tonight and next year.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from functools import partial
 
 from recjobs import storage, tombstones
 from recjobs.errors import MissingDateError, MissingInputError, NotArrivedError
@@ -22,8 +23,10 @@ _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DIGEST_THREADS = 8
 
 
-def pin_sources(settings: Settings, ds: date) -> Sources:
+def pin_sources(settings: Settings, ds: date, known: Iterable[SourceFile] = ()) -> Sources:
     """The files that the run for `ds` reads, and whom it leaves out: everybody with a tombstone by now.
+
+    `known` are files pinned a moment ago, whose content need not be looked at again.
 
     Events: the partitions of the arrival days `ds - window_days - late_days + 1 … ds`. Items and
     users: the newest snapshot of or before `ds`, else the undated files.
@@ -38,11 +41,12 @@ def pin_sources(settings: Settings, ds: date) -> Sources:
     items = _pin_snapshot("items", settings.items, ds)
     users = _pin_snapshot("users", settings.users, ds)
     folder = tombstones.folder_of(settings.artefacts)
+    digested = partial(_digested, {(file.uri, file.size): file.digest for file in known})
     with ThreadPoolExecutor(_DIGEST_THREADS) as pool:
         return Sources(
-            events=tuple(pool.map(_digested, events)),
-            items=tuple(pool.map(_digested, items)),
-            users=tuple(pool.map(_digested, users)),
+            events=tuple(pool.map(digested, events)),
+            items=tuple(pool.map(digested, items)),
+            users=tuple(pool.map(digested, users)),
             forgotten=tombstones.digests(folder),
             lifted=tombstones.lifted(folder),
         )
@@ -65,9 +69,10 @@ def closed(source: EventsSource, day: date) -> bool:
 _Dated = tuple[StoredFile, date | None]
 
 
-def _digested(file: _Dated) -> SourceFile:
+def _digested(known: Mapping[tuple[str, int], str], file: _Dated) -> SourceFile:
     stored, day = file
-    return SourceFile(uri=stored.uri, digest=storage.digest(stored.uri), size=stored.size, day=day)
+    digest = known.get((stored.uri, stored.size)) or storage.digest(stored.uri)
+    return SourceFile(uri=stored.uri, digest=digest, size=stored.size, day=day)
 
 
 def _event_partitions(source: EventsSource) -> Partitions:

@@ -56,6 +56,12 @@ class RetrieveTrainConfig(Section):
     """The schedule's peak."""
     warm_up_share: float = Field(0.05, ge=0, lt=1)
     """Share of the steps in which the learning rate rises; afterwards it falls on a cosine."""
+    warm_start: bool = True
+    """Whether a night goes on from the towers of the night before instead of training in full."""
+    full_every: int = Field(7, ge=1)
+    """Nights from one training in full to the next; 1 trains in full every night."""
+    drift_limit: float = Field(0.1, ge=0)
+    """The drift of a night's towers above which the next night trains in full."""
     country_buckets: int = Field(64, ge=2)
     """Hash buckets of the country; region, language and age band have as many each."""
     item_buckets: int = Field(16_384, ge=2)
