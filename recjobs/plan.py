@@ -229,12 +229,10 @@ def _pin_towers(builder: _Builder, ds: date, sources: Sources) -> Pinned:
     known = own_train(settings, ds, builder.steps["extract"].run, sources) or previous_train(settings, ds, sources)
     if known is not None:
         return known
-    simulated = {
-        f"previous/{stage}": builder.steps.get(f"{EARLIER}/{stage}") for stage in ("extract", "retrieve/train")
-    }
-    inputs = {name: step.manifest_uri for name, step in simulated.items() if step is not None}
-    if PREVIOUS_TRAIN in inputs:
-        return Pinned(inputs, f"towers go on from those of {builder.steps[f'{EARLIER}/extract'].ds}, made by this run")
+    extract, train = (builder.steps.get(f"{EARLIER}/{stage}") for stage in ("extract", "retrieve/train"))
+    if extract is not None and train is not None:
+        inputs = {PREVIOUS_EXTRACT: extract.manifest_uri, PREVIOUS_TRAIN: train.manifest_uri}
+        return Pinned(inputs, f"towers go on from those of {train.ds}, made by this run")
     return Pinned({}, "towers are trained in full: there are none to go on from")
 
 

@@ -149,7 +149,7 @@ def broken(settings: Settings, plan: Plan, known: Sources | None = None) -> list
 
 
 def broken_past(settings: Settings, plan: Plan, known: Sources | None = None) -> list[str]:
-    """The same of what the plan's towers went on from, with the date at fault; empty where they went on from nothing."""
+    """The same of what the plan's towers went on from, with the date at fault; empty where that was nothing."""
     uri = plan.steps[TRAIN].inputs.get(PREVIOUS_TRAIN)
     own = plan.steps.get(f"{EARLIER}/{TRAIN}")
     if uri is None:
@@ -168,7 +168,7 @@ def broken_past(settings: Settings, plan: Plan, known: Sources | None = None) ->
 
 
 def _made_anew(plans: list[Plan], uri: str) -> int | None:
-    """The number of a later plan that finished other towers with the settings of those at `uri`: not a trial of others."""
+    """The number of a later plan that finished other towers than `uri` with its settings: no trial of other ones."""
     if not storage.exists(uri):
         return None
     config = load(uri).config
