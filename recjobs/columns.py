@@ -121,7 +121,7 @@ EVENT_SCHEMA = pa.schema(
         pa.field(ARRIVAL_DATE, pa.date32(), nullable=False),
     ]
 )
-"""Canonical events, `extract`'s `events/part-*.parquet`."""
+"""Canonical events, `extract`'s `events/from=…/part-*.parquet`."""
 
 QUARANTINE_SCHEMA = pa.schema(
     [

@@ -22,6 +22,8 @@ from recjobs import storage
 from recjobs.errors import CorruptFileError, GateRefusedError, MissingInputError
 
 MANIFEST_NAME = "manifest.json"
+PREVIOUS_EXTRACT, PREVIOUS_TRAIN = "previous/extract", "previous/retrieve/train"
+"""Inputs that a stage goes on from."""
 
 
 class _Record(BaseModel):
@@ -111,6 +113,16 @@ class Manifest(_Record):
     def parts(self, *folder: str) -> list[storage.StoredFile]:
         """The files of a sharded output, in the order of their shards."""
         return storage.list_files(self.uri(*folder))
+
+    def shards(self, *folder: str) -> list[list[storage.StoredFile]]:
+        """The files of a sharded output by shard: those below `folder` that are named alike, in the order of names.
+
+        Canonical events have a file a shard in each week's folder.
+        """
+        found: dict[str, list[storage.StoredFile]] = {}
+        for file in self.parts(*folder):
+            found.setdefault(file.name.rpartition("/")[2], []).append(file)
+        return [found[name] for name in sorted(found)]
 
     def raise_if_refused(self) -> None:
         """Raises GateRefusedError when a check that refuses has failed."""

@@ -17,7 +17,16 @@ from typing import Any
 from recjobs import __version__, storage
 from recjobs.errors import MissingDateError, SettingsError
 from recjobs.flow import EARLIER, EARLIER_STAGES, JUDGED, STAGES, code_digest
-from recjobs.manifest import SOURCE_KINDS, Cutoffs, SourceFile, Sources, cutoffs_of, digest_of
+from recjobs.manifest import (
+    PREVIOUS_EXTRACT,
+    PREVIOUS_TRAIN,
+    SOURCE_KINDS,
+    Cutoffs,
+    SourceFile,
+    Sources,
+    cutoffs_of,
+    digest_of,
+)
 from recjobs.plans import (
     Plan,
     Step,
@@ -29,8 +38,6 @@ from recjobs.plans import (
     recipe_settings,
 )
 from recjobs.previous import (
-    PREVIOUS_EXTRACT,
-    PREVIOUS_TRAIN,
     Pinned,
     broken_past,
     own_train,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -59,12 +59,13 @@ class Window:
         return end - timedelta(days=self.days), end
 
 
-def count_shard(events_uri: str, users_uri: str, segment_by: list[str], window: Window) -> Counts:
+def count_shard(events_uris: Sequence[str], users_uri: str, segment_by: list[str], window: Window) -> Counts:
     """The counts of one shard, from its events and its users' states."""
     users = _read(users_uri, [columns.USER, *segment_by])
     start, end = window.bounds
     moment = pl.col(columns.TIMESTAMP)
-    events = _read(events_uri, [columns.USER, columns.ITEM, columns.EVENT_TYPE, columns.TIMESTAMP]).filter(
+    names = [columns.USER, columns.ITEM, columns.EVENT_TYPE, columns.TIMESTAMP]
+    events = pl.concat([_read(uri, names) for uri in events_uris]).filter(
         (moment >= start)
         & (moment < end)
         & pl.col(columns.EVENT_TYPE).is_in(list(window.weights))

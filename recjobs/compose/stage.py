@@ -85,7 +85,7 @@ def _require_names(inputs: Inputs, config: Settings) -> None:
 def _write_popularity(inputs: Inputs, config: Settings, catalogue: Catalogue, out: Output) -> None:
     weights = {name: kind.weight for name, kind in config.events.types.items() if kind.weight > 0}
     window = Window(inputs.cutoffs.history_until, config.compose.segment_window_days, weights)
-    shards = _paired(inputs["extract"], "events", inputs["extract"], "users")
+    shards = _events_and_users(inputs["extract"])
     counter = partial(_count, config.compose.segment_by, window)
     counts: Counts = combined(
         config.beam, "popularity", shards, ready(counter), popularity.combine, out.uri(".popularity")
@@ -93,7 +93,7 @@ def _write_popularity(inputs: Inputs, config: Settings, catalogue: Catalogue, ou
     _write(popularity.rank(counts, catalogue, config.compose, weights), out.uri(POPULARITY_FILE))
 
 
-def _count(segment_by: list[str], window: Window, parts: tuple[str, str]) -> Counts:
+def _count(segment_by: list[str], window: Window, parts: tuple[list[str], str]) -> Counts:
     events, users = parts
     return popularity.count_shard(events, users, segment_by, window)
 
@@ -161,6 +161,18 @@ def _write_other_lists(
         _write(table, out.uri("segments", surface, part_name(0)))
     rows = {"items": similar.num_rows, "segments": len(popular.segments), "eligible items": shown}
     return rows, item_lists_check(lengths.tolist(), min(config.item_length, shown - 1))
+
+
+def _events_and_users(extract: Manifest) -> list[tuple[list[str], str]]:
+    """Each shard's files of events, and its users."""
+    events, users = extract.shards("events"), extract.parts("users")
+    if len(events) != len(users):
+        raise CorruptFileError(
+            f"{extract.uri('events')} has {len(events)} shards and {extract.uri('users')} {len(users)}: they are not "
+            "of one run. Run extract again.",
+            uri=extract.folder,
+        )
+    return [([file.uri for file in files], one.uri) for files, one in zip(events, users, strict=True)]
 
 
 def _paired(first: Manifest, first_folder: str, second: Manifest, second_folder: str) -> list[tuple[str, str]]:

@@ -175,15 +175,15 @@ def _judge(inputs: Inputs, config: Settings, out: Output) -> tuple[list[Row], li
 
 
 def _judge_work(lists: Manifest, states: Manifest, extract: Manifest, surfaces: Sequence[str]) -> list[JudgeShard]:
-    parts, events = states.parts("users"), extract.parts("events")
+    parts, events = states.parts("users"), extract.shards("events")
     # With another number of shards than tonight's, a user's outcomes may be in any part.
-    aligned = [part.name for part in parts] == [part.name for part in events]
+    aligned = len(parts) == len(events)
     return [
         JudgeShard(
             number,
             part.uri,
             {surface: lists.uri("lists", surface, part.name) for surface in surfaces},
-            (events[number].uri,) if aligned else tuple(event.uri for event in events),
+            tuple(event.uri for shard in (events[number : number + 1] if aligned else events) for event in shard),
             aligned or number == 0,
         )
         for number, part in enumerate(parts)

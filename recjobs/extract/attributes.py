@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
+import pyarrow as pa
 
 from recjobs import columns as c
 from recjobs.sources.config import SnapshotSource
@@ -13,6 +14,14 @@ from recjobs.sources.contract import USER_COLUMNS, user_contract
 FROM_EVENTS = (c.COUNTRY, c.REGION, c.LANGUAGE)
 """Attributes that events carry too."""
 TRAINED = "trained"
+LATEST_SCHEMA = pa.schema(
+    [
+        pa.field(c.USER, pa.string()),
+        *(pa.field(name, pa.string()) for name in FROM_EVENTS),
+        pa.field(TRAINED, pa.bool_()),
+    ]
+)
+"""`latest/…/part-*.parquet`."""
 VOCABULARY_SCHEMA = {c.VOCABULARY_COLUMN: pl.String(), c.VOCABULARY_VALUE: pl.String(), c.VOCABULARY_COUNT: pl.Int64()}
 
 
@@ -34,19 +43,25 @@ def vocabulary_columns(source: SnapshotSource | None) -> list[str]:
     return [c.COUNTRY, c.REGION, c.LANGUAGE, c.AGE_BAND, *declared(source)[0]]
 
 
-def as_of(events: pl.DataFrame, snapshot: pl.DataFrame) -> pl.DataFrame:
-    """A row per user of the snapshot or of `events`, sorted by user: the snapshot's columns and `trained`.
+def latest_of(events: pl.DataFrame) -> pl.DataFrame:
+    """A row per user of `events` (canonical order), sorted by user: the latest value of each of FROM_EVENTS, `trained`.
 
-    `events` is in canonical order and holds nothing after the date in question. A value that the
-    snapshot has not is taken from the user's latest event that has it. `trained` is true where the
-    user has an event with an item.
+    `trained` is true where the user has an event with an item.
     """
     latest = events.group_by(c.USER).agg(
-        *(pl.col(name).drop_nulls().last().name.suffix("_latest") for name in FROM_EVENTS),
+        *(pl.col(name).drop_nulls().last() for name in FROM_EVENTS),
         pl.col(c.ITEM).is_not_null().any().alias(TRAINED),
     )
-    joined = snapshot.join(latest, on=c.USER, how="full", coalesce=True)
-    return joined.select(
+    return latest.sort(c.USER)
+
+
+def joined(latest: pl.DataFrame, snapshot: pl.DataFrame) -> pl.DataFrame:
+    """A row per user of the snapshot or of `latest`, sorted by user: the snapshot's columns and `trained`.
+
+    A value that the snapshot has not is taken from `latest`.
+    """
+    known = snapshot.join(latest, on=c.USER, how="full", coalesce=True, suffix="_latest")
+    return known.select(
         *(pl.coalesce(name, f"{name}_latest") if name in FROM_EVENTS else pl.col(name) for name in snapshot.columns),
         pl.col(TRAINED).fill_null(value=False),
     ).sort(c.USER)

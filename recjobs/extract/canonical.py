@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
 
 import polars as pl
@@ -10,40 +9,82 @@ import polars as pl
 from recjobs import columns as c
 from recjobs.extract import attributes
 from recjobs.extract.checks import misordered_events
-from recjobs.extract.frames import read_scratch_folder, write_frame, write_scratch
+from recjobs.extract.continued import Change, change_of, whole, write_waiting
+from recjobs.extract.frames import read_columns, read_scratch_folder, write_frame, write_scratch
 from recjobs.extract.job import Job, end_of
+from recjobs.extract.segments import place, read_segments, segments
 from recjobs.extract.splitting import scratch_schema, unit_contract
 from recjobs.passes import Record
 from recjobs.sources.contract import event_contract
 
 TRAIN_EVENTS = "train_events"
-ORDER = (c.USER, c.TIMESTAMP, c.EVENT_TYPE, c.ITEM)
-"""Canonical order; event types sort by their code, a missing item before all others."""
+LATEST = "latest"
+TIMELINE = (c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP)
+"""The columns that histories and counts are made of."""
 
 
 def canonical_shard(job: Job, shard: int) -> Record:
-    """Writes `events/part-{shard}` and scratch files for the passes after it.
+    """Writes the shard's parts of `events`, `waiting` and `latest`, and scratch files for the passes after it.
 
-    Scratch: `item_counts/{shard}` (`item_counts`), `vocabulary/{shard}` (column, value, count) and
-    `trained/{shard}` (attributes of users as of `train_until`, sorted by user).
+    Scratch: `item_counts/{shard}` (`item_counts`), `vocabulary/{shard}` (column, value, count), `trained/{shard}`
+    (attributes of users as of `train_until`, sorted by user), `changed/{shard}` (the users whose states are made anew)
+    and `timeline/{shard}` (their canonical events until the last cutoff).
     """
     source = job.settings.events
     schema = scratch_schema(event_contract(source), source)
-    arrived = read_scratch_folder(job.scratch("events", f"{shard:05d}"), schema)
-    events = without_duplicates(arrived, source.identity).sort(ORDER, maintain_order=True)
-    write_frame(events.with_columns(pl.col(c.EVENT_TYPE).cast(pl.String)), c.EVENT_SCHEMA, part(job, "events", shard))
+    arrived = read_scratch_folder(job.scratch("events", f"{shard:05d}"), schema).select(c.EVENT_SCHEMA.names)
+    change = whole(job, shard, arrived) if job.past is None else change_of(job, shard, job.past, arrived)
+    write_waiting(job, shard, change.waiting)
+    events = _everything(job, shard, change)
     write_scratch(item_counts(job, events), job.scratch("item_counts", f"{shard:05d}.arrow"))
-    until = events.filter(pl.col(c.TIMESTAMP) < end_of(job.cutoffs.train_until))
-    known = attributes.as_of(until, snapshot_shard(job, shard))
+    latest = {name: _write_latest(job, shard, name, until, change) for name, until in latest_until(job).items()}
+    known = attributes.joined(latest["train"], snapshot_shard(job, shard))
     write_scratch(known, job.scratch("trained", f"{shard:05d}.arrow"))
+    until = events.filter(pl.col(c.TIMESTAMP) < end_of(job.cutoffs.train_until))
     counted = [attributes.value_counts(known, attributes.vocabulary_columns(job.settings.users)), _type_counts(until)]
     write_scratch(pl.concat(counted), job.scratch("vocabulary", f"{shard:05d}.arrow"))
+    _write_change(job, shard, change)
+    new = change.events.filter(pl.col(c.ARRIVAL_DATE) > job.read_after)
     return {
         "events": events.height,
-        "misordered": misordered_events(events),
+        "kept": new.height,
+        "misordered": misordered_events(change.events),
         "trained": known[attributes.TRAINED].sum(),
-        "duplicates": _rows_by_day(arrived, events),
+        "duplicates": _rows_by_day(arrived, new),
     }
+
+
+def latest_until(job: Job) -> dict[str, date]:
+    """The dates as of which users' latest values are kept, by the folder below `latest/`; the trained one first."""
+    dates = {"train": job.cutoffs.train_until, "history": job.cutoffs.history_until}
+    return dates if len(set(dates.values())) > 1 else {"train": dates["train"]}
+
+
+def _everything(job: Job, shard: int, change: Change) -> pl.DataFrame:
+    """All canonical events of the shard, users as numbers."""
+    if change.users is None:
+        return change.events.select(TIMELINE).with_columns(pl.col(c.USER).rle_id())
+    events = read_segments(job, [job.uri(*place(start, shard)) for start in segments(job)], TIMELINE)
+    return events.with_columns(pl.col(c.USER).cast(pl.Categorical).to_physical())
+
+
+def _write_latest(job: Job, shard: int, name: str, until: date, change: Change) -> pl.DataFrame:
+    """Writes `latest/{name}/part-{shard}`: those of the users who changed anew, the others' as they were."""
+    latest = attributes.latest_of(change.events.filter(pl.col(c.TIMESTAMP) < end_of(until)))
+    place = (LATEST, name, c.part_name(shard))
+    if job.past is not None and change.users is not None:
+        before = read_columns(job.past.uri(*place), attributes.LATEST_SCHEMA.names)
+        others = before.filter(~pl.col(c.USER).is_in(change.users.implode()))
+        latest = pl.concat([others, latest.select(others.columns)]).sort(c.USER)
+    write_frame(latest, attributes.LATEST_SCHEMA, job.uri(*place))
+    return latest
+
+
+def _write_change(job: Job, shard: int, change: Change) -> None:
+    timeline = change.events.filter(pl.col(c.TIMESTAMP) < end_of(job.last_cutoff)).select(TIMELINE)
+    write_scratch(timeline, job.scratch("timeline", f"{shard:05d}.arrow"))
+    if change.users is not None:
+        write_scratch(change.users.to_frame(c.USER), job.scratch("changed", f"{shard:05d}.arrow"))
 
 
 def part(job: Job, folder: str, shard: int, extension: str = "parquet") -> str:
@@ -58,25 +99,6 @@ def snapshot_shard(job: Job, shard: int) -> pl.DataFrame:
     schema = scratch_schema(unit_contract(job, "users"), None)
     rows = read_scratch_folder(job.scratch("users", f"{shard:05d}"), schema)
     return rows.unique(c.USER, keep="last", maintain_order=True).sort(c.USER)
-
-
-def without_duplicates(events: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
-    """The first of each user's events with equal `event_id`, or with none and equal `identity` columns.
-
-    Two missing values of an identity column are equal. Without an id and identity nothing is a duplicate.
-    """
-    with_id = pl.col(c.EVENT_ID).is_not_null()
-    if events[c.EVENT_ID].null_count() == events.height:
-        return _first_of(events, [c.USER, *identity]) if identity else events
-    if events[c.EVENT_ID].null_count() == 0:
-        return _first_of(events, [c.USER, c.EVENT_ID])
-    identified = _first_of(events.filter(with_id), [c.USER, c.EVENT_ID])
-    others = events.filter(~with_id)
-    return pl.concat([identified, _first_of(others, [c.USER, *identity]) if identity else others])
-
-
-def _first_of(events: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    return events.unique(list(dict.fromkeys(keys)), keep="first", maintain_order=True)
 
 
 def _rows_by_day(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, int]:
@@ -104,13 +126,10 @@ def count_columns(job: Job) -> list[str]:
 def item_counts(job: Job, events: pl.DataFrame) -> pl.DataFrame:
     """Each item's counts over the shard's users: a row per item with an event until a cutoff.
 
-    `events` is in canonical order.
+    `events` has users as numbers.
     """
     train, history = (end_of(day) for day in (job.cutoffs.train_until, job.cutoffs.history_until))
-    users = events.select(pl.col(c.USER).rle_id()).to_series()
-    seen = events.select(c.ITEM, c.EVENT_TYPE, c.TIMESTAMP, users.alias(c.USER)).filter(
-        pl.col(c.ITEM).is_not_null(), pl.col(c.TIMESTAMP) < end_of(job.last_cutoff)
-    )
+    seen = events.filter(pl.col(c.ITEM).is_not_null(), pl.col(c.TIMESTAMP) < end_of(job.last_cutoff))
     past = pl.col(c.TIMESTAMP) < history
     counted = seen.group_by(c.ITEM).agg(
         (pl.col(c.TIMESTAMP) < train).sum().alias(TRAIN_EVENTS),

@@ -14,6 +14,20 @@ SCRATCH = "_scratch"
 
 
 @dataclass(frozen=True)
+class Past:
+    """The extract that this one goes on from: made by the same code and settings, from files that have not changed."""
+
+    folder: str
+    ds: date
+    cutoffs: Cutoffs
+    first_day: date
+
+    def uri(self, *parts: str) -> str:
+        """The URI of one of its files."""
+        return storage.join(self.folder, *parts)
+
+
+@dataclass(frozen=True)
 class Job:
     """One attempt at extract. Small and picklable: it travels to every worker."""
 
@@ -23,6 +37,10 @@ class Job:
     settings: Settings
     left_out: tuple[str, ...] = ()
     """Digests of the users who are forgotten."""
+    first_day: date = date.min
+    """The first day that has a file of events."""
+    past: Past | None = None
+    """What it goes on from; none where it is made from the whole window."""
 
     @property
     def forgotten(self) -> Forgotten:
@@ -37,7 +55,16 @@ class Job:
     @property
     def window_start(self) -> date:
         """The first day whose events are kept."""
-        return self.ds - timedelta(days=self.settings.time.window_days - 1)
+        return self.window_start_of(self.ds)
+
+    def window_start_of(self, ds: date) -> date:
+        """The first day whose events are kept by the run for `ds`."""
+        return ds - timedelta(days=self.settings.time.window_days - 1)
+
+    @property
+    def read_after(self) -> date:
+        """The last day whose files of events are not read: what arrived until then is in the past."""
+        return date.min if self.past is None else self.past.ds
 
     @property
     def last_cutoff(self) -> date:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recjobs.errors import QuarantineLimitError
+from recjobs.extract.job import Past
 from recjobs.passes import Record
 
 TOP_REASONS = 5
@@ -58,8 +59,13 @@ def _top_reasons(total: Record) -> str:
     return "\n  ".join(f"{count:,} x {reason}; e.g. {total['examples'][reason]}" for reason, count in top)
 
 
-def data_report(sections: Mapping[str, Record], duplicates: Iterable[Mapping[str, int]], kept: int) -> dict[str, Any]:
+def data_report(
+    sections: Mapping[str, Record], duplicates: Iterable[Mapping[str, int]], kept: int, past: Past | None = None
+) -> dict[str, Any]:
     """`report.json`: events' rows read, kept, quarantined, duplicates, late, by arrival date; snapshots below.
+
+    `read_after` is the date of the extract it went on from: of the days until then, which were not read, that one's
+    report tells. It is null where the whole window was read.
 
     `read = kept + quarantined + duplicates + before_window + forgotten`; late events are among those kept.
     """
@@ -73,6 +79,7 @@ def data_report(sections: Mapping[str, Record], duplicates: Iterable[Mapping[str
         counts.update({"duplicates": gone[day], "kept": counts["read"] - lost})
     return {
         **events,
+        "read_after": None if past is None else str(past.ds),
         "kept": kept,
         "duplicates": sum(gone.values()),
         "reasons": dict(sorted(events["reasons"].items())),

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from typing import Any, TypeVar
@@ -24,9 +25,10 @@ from recjobs.extract.canonical import canonical_shard
 from recjobs.extract.checks import faults_of_items, promises
 from recjobs.extract.frames import read_scratch, write_frame, write_scratch
 from recjobs.extract.job import Job
+from recjobs.extract.past import past_of
 from recjobs.extract.report import LEFT_OUT, bad_share, data_report, merged, require_within_limit
 from recjobs.extract.snapshots import undated_note
-from recjobs.extract.splitting import split_unit, units
+from recjobs.extract.splitting import Tally, split_unit, units
 from recjobs.extract.users import ShardOfUsers, users_shard
 from recjobs.extract.vocabulary import build_vocabulary
 from recjobs.manifest import Inputs, Manifest, Output
@@ -47,16 +49,18 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
         QuarantineLimitError: too many rows of a source are bad.
         MissingInputError: a source file is gone or was replaced since the run was planned.
     """
-    job = Job(inputs.ds, inputs.cutoffs, out.folder, config, inputs.sources.forgotten)
+    first_day = min((file.day for file in inputs.sources.events if file.day is not None), default=inputs.ds)
+    job = Job(inputs.ds, inputs.cutoffs, out.folder, config, inputs.sources.forgotten, first_day)
+    past, notes = past_of(job, inputs)
     try:
-        return _extract(job, inputs, out)
+        return _extract(replace(job, past=past), inputs, out, notes)
     finally:
         storage.delete_folder(job.scratch())
 
 
-def _extract(job: Job, inputs: Inputs, out: Output) -> Manifest:
+def _extract(job: Job, inputs: Inputs, out: Output, notes: list[str]) -> Manifest:
     clock = _Clock()
-    snapshot, sections = _read_sources(job, inputs)
+    job, snapshot, sections = _read_sources(job, inputs, notes)
     clock.lap("read")
     shards = _pass(job, "canonical events", range(job.shards), canonical_shard)
     clock.lap("canonical")
@@ -64,7 +68,7 @@ def _extract(job: Job, inputs: Inputs, out: Output) -> Manifest:
     clock.lap("items")
     users = _write_users(job, [shard["trained"] for shard in shards])
     clock.lap("users")
-    report = data_report(sections, [shard["duplicates"] for shard in shards], _total(shards, "events"))
+    report = data_report(sections, [shard["duplicates"] for shard in shards], _total(shards, "kept"), job.past)
     storage.write_bytes(job.uri("report.json"), json.dumps(report, indent=2).encode())
     unaccounted = report["read"] - sum(report[name] for name in (*LEFT_OUT, "kept"))
     return out.manifest(
@@ -81,21 +85,34 @@ def _extract(job: Job, inputs: Inputs, out: Output) -> Manifest:
         checks=promises([*shards, *users, faults_of_items(items), {"rows_unaccounted": unaccounted}]),
         timings={**clock.laps, "sequences": round(sum(part["sequence_seconds"] for part in users), 3)},
         notes=[
+            *notes,
             *undated_note("items", job.settings.items, inputs.sources.items),
             *undated_note("users", job.settings.users, inputs.sources.users),
         ],
     )
 
 
-def _read_sources(job: Job, inputs: Inputs) -> tuple[item_states.Snapshot, dict[str, Record]]:
-    """Splits events and users by shard, reads the items; raises when too many rows are bad."""
-    work = units(inputs.sources.events, inputs.sources.users)
-    logger.info("reading %d files of events, %d of users", len(inputs.sources.events), len(inputs.sources.users))
+def _read_sources(job: Job, inputs: Inputs, notes: list[str]) -> tuple[Job, item_states.Snapshot, dict[str, Record]]:
+    """Splits events and users by shard, reads the items; raises when too many rows are bad.
+
+    An event that arrived later than settings allow, since the past that the job goes on from, makes it read the whole
+    window; the job it goes on as is returned.
+    """
+    files = [file for file in inputs.sources.events if file.day is None or file.day > job.read_after]
+    work = units(files, inputs.sources.users)
+    logger.info("reading %d files of events, %d of users", len(files), len(inputs.sources.users))
     tallies = _pass(job, "read sources", work, split_unit)
     snapshot, items_tally = item_states.read_snapshot(job, inputs.sources.items, quarantine_part=len(work))
-    sections = merged([*tallies, items_tally.record("items")])
+    sections = merged([Tally().record("events"), *tallies, items_tally.record("items")])
     require_within_limit(sections, job.settings.extract.quarantine_limit)
-    return snapshot, sections
+    if job.past is not None and (late := sections["events"]["late"]):
+        limit = job.settings.time.late_days
+        notes[:] = [f"the whole window was read again: {late:,} events arrived more than {limit} days late"]
+        logger.info("%s", notes[0])
+        for folder in (job.scratch(), job.uri("quarantine")):
+            storage.delete_folder(folder)
+        return _read_sources(replace(job, past=None), inputs, notes)
+    return job, snapshot, sections
 
 
 def _write_items(job: Job, snapshot: item_states.Snapshot) -> tuple[pl.DataFrame, pl.DataFrame]:

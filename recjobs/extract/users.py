@@ -12,19 +12,19 @@ import polars as pl
 import pyarrow as pa
 
 from recjobs import columns as c
-from recjobs.extract import attributes, checks, histories
-from recjobs.extract.canonical import count_columns, part, snapshot_shard
+from recjobs.extract import attributes, checks, copied, histories
+from recjobs.extract.canonical import LATEST, count_columns, latest_until, part, snapshot_shard
 from recjobs.extract.frames import read_columns, read_scratch, write_table
 from recjobs.extract.histories import Timeline
-from recjobs.extract.job import Job, end_of
+from recjobs.extract.job import Job, Past
 from recjobs.extract.sequences import write_sequences
 from recjobs.passes import Record
+from recjobs.ragged import flat_lists, rows_of
 from recjobs.sources.config import SnapshotSource
 from recjobs.sources.contract import Kind, user_contract
 
 SEQUENCE_FACTOR = 5
 """A training sequence is at most this many times as long as a history."""
-_READ = (c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP, *attributes.FROM_EVENTS)
 _TYPES: dict[Kind, pa.DataType] = {"id": pa.string(), "text": pa.string(), "number": pa.float32(), "time": c.TIME_TYPE}
 
 
@@ -37,42 +37,42 @@ class ShardOfUsers:
 
 
 def users_shard(job: Job, shard: ShardOfUsers) -> Record:
-    """Writes `users/part-{shard}` and `sequences/part-{shard}`."""
-    events = _events(job, shard.number)
-    users = _users(job, shard.number, events)
+    """Writes `users/part-{shard}`, `recent/part-{shard}` and `sequences/part-{shard}`."""
+    known = read_scratch(job.scratch("trained", f"{shard.number:05d}.arrow"))
+    users = _users(job, shard.number, known)
     items = _items(job.scratch("item_index.arrow"))
-    line = histories.timeline(events, users[c.USER], items.index)
-    table = _state_table(job, users, line, items.prices, shard.trained_before)
+    events = _events(job, shard.number)
+    table = _state_table(job, users, _states(job, shard.number, users[c.USER], events, items), shard.trained_before)
     write_table(table, part(job, "users", shard.number))
+    trained = known.filter(pl.col(attributes.TRAINED))
+    recent = _recent(job, shard.number, trained[c.USER], events, items)
+    write_table(recent, part(job, copied.RECENT, shard.number))
     started = time.perf_counter()
-    trained = read_scratch(job.scratch("trained", f"{shard.number:05d}.arrow"))
-    written = _write_sequences(job, shard, users, line, trained)
+    _write_sequences(job, shard, trained, recent)
     return {
         "users": table.num_rows,
-        "sequences": written,
+        "sequences": trained.height,
         "sequence_seconds": time.perf_counter() - started,
         **checks.faults_of_users(table, shard.trained_before, job.cutoffs.history_until, len(items.prices)),
     }
 
 
 def _events(job: Job, shard: int) -> pl.DataFrame:
-    """The canonical events until the last cutoff, event types as codes."""
-    codes = job.settings.event_codes()
-    events = read_columns(part(job, "events", shard), _READ).filter(pl.col(c.TIMESTAMP) < end_of(job.last_cutoff))
-    return events.with_columns(pl.col(c.EVENT_TYPE).replace_strict(codes, return_dtype=pl.Int8))
+    """The canonical events until the last cutoff of the users whose states are made anew, event types as codes."""
+    events = read_scratch(job.scratch("timeline", f"{shard:05d}.arrow"))
+    return events.with_columns(pl.col(c.EVENT_TYPE).to_physical().cast(pl.Int8) + 1)
 
 
-def _users(job: Job, shard: int, events: pl.DataFrame) -> pl.DataFrame:
+def _users(job: Job, shard: int, trained: pl.DataFrame) -> pl.DataFrame:
     """Every user of the shard with what is known until `history_until`, sorted.
 
     A user whose only events are after `history_until` but not after `train_until` is there with an
     empty state, so that indexes stay dense.
     """
-    trained = read_scratch(job.scratch("trained", f"{shard:05d}.arrow"))
-    if job.cutoffs.history_until == job.cutoffs.train_until:
+    if "history" not in latest_until(job):
         return trained
-    until = events.filter(pl.col(c.TIMESTAMP) < end_of(job.cutoffs.history_until))
-    known = attributes.as_of(until, snapshot_shard(job, shard)).drop(attributes.TRAINED)
+    latest = read_columns(job.uri(LATEST, "history", c.part_name(shard)), attributes.LATEST_SCHEMA.names)
+    known = attributes.joined(latest, snapshot_shard(job, shard)).drop(attributes.TRAINED)
     seen = trained.select(c.USER, attributes.TRAINED)
     seen = seen.filter(pl.col(attributes.TRAINED) | pl.col(c.USER).is_in(known[c.USER].implode()))
     joined = known.join(seen, on=c.USER, how="full", coalesce=True)
@@ -95,23 +95,81 @@ def _items(uri: str) -> _Items:
     return _Items(frame.select(c.ITEM, c.ITEM_INDEX), prices)
 
 
-def _state_table(
-    job: Job, users: pl.DataFrame, line: Timeline, prices: npt.NDArray[np.float64], trained_before: int
-) -> pa.Table:
+def _states(job: Job, shard: int, users: pl.Series, events: pl.DataFrame, items: _Items) -> pa.Table:
+    """A row of state per user: made from their events, or copied where these are as they were."""
+    if job.past is None:
+        return pa.table(_new_states(job, histories.timeline(events, users, items.index), items.prices))
+    same, table = copied.rows_in(job.past, "users", shard, _unchanged(job, shard, users))
+    old = copied.copied_states(job, job.past, shard, same, table, _renumbered(job), items.prices)
+    fresh = _others(users, same)
+    new = _new_states(job, histories.timeline(events, fresh, items.index), items.prices)
+    return _merged(fresh, new, same, old)
+
+
+def _new_states(job: Job, line: Timeline, prices: npt.NDArray[np.float64]) -> dict[str, pa.Array]:
     until = job.cutoffs.history_until
     past = line.until(until)
     with_item = past.with_item()
     history = with_item.last(job.settings.extract.history_length)
     windows = job.count_windows
-    columns = {
-        **_known_columns(job, users, trained_before),
+    return {
         **histories.activity_columns(past, until, windows[-1]),
         c.USUAL_PRICE: histories.usual_price(history, prices),
         **histories.count_columns(past, until, job.settings.event_codes(), windows),
         **histories.history_columns(history),
         **histories.pair_columns(with_item, job.settings.extract.pair_limit),
     }
-    return pa.table(columns, schema=user_schema(job))
+
+
+def _recent(job: Job, shard: int, trained: pl.Series, events: pl.DataFrame, items: _Items) -> pa.Table:
+    """What the training sequences of the users `trained` are written from, a row each."""
+    if job.past is None:
+        lists = _new_recent(job, histories.timeline(events, trained, items.index))
+        return pa.table({c.USER: trained.to_arrow().cast(pa.string()), **lists})
+    same, table = copied.rows_in(job.past, copied.RECENT, shard, _unchanged(job, shard, trained))
+    fresh = _others(trained, same)
+    new = _new_recent(job, histories.timeline(events, fresh, items.index))
+    lists = _merged(fresh, new, same, copied.copied_recent(table, _renumbered(job)))
+    return lists.add_column(0, c.USER, trained.to_arrow().cast(pa.string()))
+
+
+def _new_recent(job: Job, line: Timeline) -> dict[str, pa.Array]:
+    length = SEQUENCE_FACTOR * job.settings.extract.history_length
+    return histories.history_columns(line.until(job.cutoffs.train_until).with_item().last(length))
+
+
+def _unchanged(job: Job, shard: int, users: pl.Series) -> pl.Series:
+    """Those of `users` whose events are as they were."""
+    return _others(users, read_scratch(job.scratch("changed", f"{shard:05d}.arrow"))[c.USER])
+
+
+def _others(users: pl.Series, left_out: pl.Series) -> pl.Series:
+    """`users` without `left_out`, in order."""
+    return users.to_frame(c.USER).join(left_out.to_frame(c.USER), on=c.USER, how="anti", maintain_order="left")[c.USER]
+
+
+def _renumbered(job: Job) -> copied.Renumbered:
+    assert job.past is not None
+    return _renumbering(job.past, job.scratch("item_index.arrow"))
+
+
+@lru_cache(maxsize=1)
+def _renumbering(past: Past, uri: str) -> copied.Renumbered:
+    return copied.renumbered(past, _items(uri).index)
+
+
+def _merged(fresh: pl.Series, new: dict[str, pa.Array], same: pl.Series, old: dict[str, pa.Array]) -> pa.Table:
+    """Rows of both by user: `new` are those of `fresh`, `old` those of `same`."""
+    both = pa.concat_tables([pa.table(new), pa.table({name: old[name] for name in new})])
+    order = pl.concat([fresh.cast(pl.String), same.cast(pl.String)]).arg_sort()
+    return both.take(pa.array(order.to_numpy()))
+
+
+def _state_table(job: Job, users: pl.DataFrame, states: pa.Table, trained_before: int) -> pa.Table:
+    known = _known_columns(job, users, trained_before)
+    columns = {**known, **{name: states.column(name) for name in states.column_names}}
+    schema = user_schema(job)
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
 def _known_columns(job: Job, users: pl.DataFrame, trained_before: int) -> dict[str, pa.Array]:
@@ -150,11 +208,11 @@ def user_schema(job: Job) -> pa.Schema:
     )
 
 
-def _write_sequences(job: Job, shard: ShardOfUsers, users: pl.DataFrame, line: Timeline, trained: pl.DataFrame) -> int:
+def _write_sequences(job: Job, shard: ShardOfUsers, trained: pl.DataFrame, recent: pa.Table) -> None:
     """Sequences of the users with a training event, in the order of their index."""
-    learnt = line.until(job.cutoffs.train_until).with_item().last(SEQUENCE_FACTOR * job.settings.extract.history_length)
-    chosen = trained.filter(pl.col(attributes.TRAINED))
-    lengths = learnt.per_user()[users[attributes.TRAINED].to_numpy()]
-    index = np.arange(chosen.height, dtype=np.int64) + shard.trained_before + 1
-    write_sequences(part(job, "sequences", shard.number, "tfrecord"), chosen, index, learnt, lengths)
-    return chosen.height
+    item, lengths = flat_lists(recent.column(c.HISTORY_ITEM))
+    code, _ = flat_lists(recent.column(c.HISTORY_TYPE))
+    seconds, _ = flat_lists(recent.column(c.HISTORY_TIME))
+    learnt = Timeline(trained.height, rows_of(lengths).astype(np.int64), item, code, seconds)
+    index = np.arange(trained.height, dtype=np.int64) + shard.trained_before + 1
+    write_sequences(part(job, "sequences", shard.number, "tfrecord"), trained, index, learnt, lengths)

@@ -85,7 +85,7 @@ def test_only_positive_types_in_the_window_count(tmp_path: Path) -> None:
     write_table(table.to_arrow(), str(tmp_path / "events.parquet"))
     write_table(users_of(["GB"]).to_arrow(), str(tmp_path / "users.parquet"))
     counted = count_shard(
-        str(tmp_path / "events.parquet"), str(tmp_path / "users.parquet"), ["country"], Window(UNTIL, 2, WEIGHTS)
+        [str(tmp_path / "events.parquet")], str(tmp_path / "users.parquet"), ["country"], Window(UNTIL, 2, WEIGHTS)
     )
     assert sorted(counted.events.rows()) == [("all", "i1", "view", 2), ("country=GB", "i1", "view", 2)]
     assert sorted(counted.users.rows()) == [("all", 1), ("country=GB", 1)]

@@ -47,7 +47,18 @@ def canonical(world: World, config: Settings, ds: date) -> list[Event]:
             continue
         seen.add(key)
         kept.append(event)
-    return sorted(kept, key=lambda e: (e.user_id, e.timestamp, codes[e.event_type], e.item_id or ""))
+    return sorted(
+        kept,
+        key=lambda e: (
+            e.user_id,
+            e.timestamp,
+            codes[e.event_type],
+            e.item_id or "",
+            e.arrival,
+            e.event_id or "",
+            e.country or "",
+        ),
+    )
 
 
 def until(events: Iterable[Event], day: date) -> list[Event]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from recjobs import columns as c
 from recjobs.extract import stage
-from recjobs.manifest import Inputs, Manifest, Output, cutoffs_of
+from recjobs.manifest import PREVIOUS_EXTRACT, Inputs, Manifest, Output, cutoffs_of
 from recjobs.settings import Settings, load_settings
 from recjobs.sources.pinning import pin_sources
 
@@ -139,8 +139,8 @@ def settings(folder: Path, **overrides: Any) -> Settings:
     return load_settings(str(path), {key.replace("__", "."): value for key, value in overrides.items()})
 
 
-def extract(folder: Path, config: Settings, ds: date, run: str = "run") -> Manifest:
-    """Runs the stage for `ds`."""
+def extract(folder: Path, config: Settings, ds: date, run: str = "run", previous: Manifest | None = None) -> Manifest:
+    """Runs the stage for `ds`, from the window or going on from `previous`."""
     cutoffs = cutoffs_of(
         ds,
         train_lag_days=config.time.train_lag_days,
@@ -148,7 +148,10 @@ def extract(folder: Path, config: Settings, ds: date, run: str = "run") -> Manif
         label_days=config.time.label_days,
     )
     out = Output("extract", ds, run, cutoffs, str(folder / "out" / run))
-    return stage.run(Inputs(ds, cutoffs, {}, pin_sources(config, ds)), config.view(SECTIONS), out)
+    sources = pin_sources(config, ds)
+    pinned = {} if previous is None else {PREVIOUS_EXTRACT: previous}
+    manifest = stage.run(Inputs(ds, cutoffs, pinned, sources), config.view(SECTIONS), out)
+    return manifest.model_copy(update={"sources": sources})
 
 
 def without_beam(

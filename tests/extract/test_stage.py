@@ -226,7 +226,7 @@ def test_shards_hold_the_same_users_with_the_same_content(world: World) -> None:
     found = []
     for shards in (1, 5):
         manifest, _, _keep = ran(world, beam__shards=shards)
-        assert {len(manifest.parts(name)) for name in ("users", "events", "sequences")} == {shards}
+        assert {len(manifest.shards(name)) for name in ("users", "events", "sequences")} == {shards}
         users = parts(manifest, "users").sort(c.USER)
         numbered = users.select(pl.col(c.USER_INDEX) > 0).to_series().to_list()
         canonical = parts(manifest, "events").sort(c.USER, maintain_order=True)

@@ -41,9 +41,10 @@ def event_parts(extract: Manifest, shard: int, shards: int) -> list[str]:
     The same part when both nights have as many shards. Otherwise h mod `shards` = `shard` leaves those parts p
     with p = `shard` modulo the greatest common divisor; they hold other users too.
     """
-    parts = extract.parts("events")
+    parts = extract.shards("events")
     step = gcd(shards, len(parts)) if parts else 1
-    return [part.uri for number, part in enumerate(parts) if number % step == shard % step]
+    held = (files for number, files in enumerate(parts) if number % step == shard % step)
+    return [file.uri for files in held for file in files]
 
 
 def read_outcomes(uris: list[str], window: Window) -> pl.DataFrame:
