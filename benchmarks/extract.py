@@ -4,27 +4,35 @@ The yardstick reads the same files, trusts every row, holds everything in memory
 per user the last events, the latest (item, event type) pairs and the windowed counts, per item the
 counts. Ours also checks and splits rows, writes canonical events, states and vocabulary; the
 training sequences' TFRecords are timed apart.
+
+Then a night that goes on from the one before, beside a rebuild of the same night, at two lengths of
+history with equally many events a day: `python benchmarks/extract.py [EVENTS [EVENTS_A_DAY]]`.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from recjobs import columns as c
 from recjobs.extract import stage
-from recjobs.manifest import Inputs, Manifest, Output, cutoffs_of
+from recjobs.manifest import PREVIOUS_EXTRACT, Inputs, Manifest, Output, cutoffs_of
 from recjobs.settings import Settings, load_settings
 from recjobs.sources.pinning import pin_sources
 
 EVENTS, USERS, ITEMS, DAYS = 3_000_000, 150_000, 20_000, 60
+LENGTHS = (30, 90)
+"""Days of history of the two nights that are compared."""
 DS = date(2026, 3, 31)
 TYPES = ("view", "cart", "purchase")
 CONFIG = """
@@ -43,17 +51,19 @@ task = "cart"
 [events.types.purchase]
 task = "purchase"
 
+[time]
+window_days = {window}
+
 [beam]
 shards = 8
 """
 
 
-def write_events(folder: Path, events: int, seed: int = 7) -> None:
-    """`events` events of DAYS days as a Parquet file a day: popularity and activity fall off as in a shop."""
+def write_events(folder: Path, per_day: int, days: int, seed: int = 7) -> None:
+    """`per_day` events on each of `days` days, a Parquet file a day: popularity and activity fall off as in a shop."""
     random = np.random.default_rng(seed)
-    per_day = events // DAYS
-    for day in range(DAYS):
-        first = datetime.combine(DS - timedelta(days=DAYS - 1 - day), datetime.min.time(), UTC)
+    for day in range(days):
+        first = datetime.combine(DS - timedelta(days=days - 1 - day), datetime.min.time(), UTC)
         user = (USERS * random.random(per_day) ** 2).astype(np.int64)
         item = (ITEMS * random.random(per_day) ** 3).astype(np.int64)
         frame = pl.DataFrame(
@@ -71,12 +81,23 @@ def write_events(folder: Path, events: int, seed: int = 7) -> None:
         frame.write_parquet(path)
 
 
-def ours(folder: Path, config: Settings) -> Manifest:
-    """The stage itself."""
-    cutoffs = cutoffs_of(DS, train_lag_days=0, history_lag_days=0, label_days=1)
-    out = Output("extract", DS, "bench", cutoffs, str(folder / "out"))
+def opened(folder: Path, per_day: int, days: int, window: int = 365) -> Settings:
+    """The settings of a folder that is filled with events."""
+    folder.mkdir()
+    write_events(folder, per_day, days)
+    (folder / "bench.toml").write_text(CONFIG.format(folder=folder, window=window))
+    return load_settings(str(folder / "bench.toml"))
+
+
+def ours(folder: Path, config: Settings, ds: date = DS, previous: Manifest | None = None) -> Manifest:
+    """The stage itself, for `ds`, from the window or going on from `previous`."""
+    cutoffs = cutoffs_of(ds, train_lag_days=0, history_lag_days=0, label_days=1)
+    run = f"{ds}{'-on' if previous else ''}"
+    out = Output("extract", ds, run, cutoffs, str(folder / "out" / run))
     view = config.view(("time", "items", "users", "beam", "extract"))
-    return stage.run(Inputs(DS, cutoffs, {}, pin_sources(config, DS)), view, out)
+    sources = pin_sources(config, ds)
+    manifests = {PREVIOUS_EXTRACT: previous} if previous else {}
+    return stage.run(Inputs(ds, cutoffs, manifests, sources), view, out).model_copy(update={"sources": sources})
 
 
 def yardstick(folder: Path, config: Settings) -> tuple[pl.DataFrame, ...]:
@@ -111,23 +132,24 @@ def yardstick(folder: Path, config: Settings) -> tuple[pl.DataFrame, ...]:
     return items, users, pairs
 
 
-def main(events: int = EVENTS) -> None:
-    """Prints one JSON line; both sides are run after a small run of theirs has warmed everything up."""
-    with tempfile.TemporaryDirectory() as name:
-        for size in (60_000, events):
-            folder = Path(name) / str(size)
-            folder.mkdir()
-            (folder / "bench.toml").write_text(CONFIG.format(folder=folder))
-            config = load_settings(str(folder / "bench.toml"))
-            write_events(folder, size)
-            started = time.perf_counter()
-            yardstick(folder, config)
-            plain = time.perf_counter() - started
-            started = time.perf_counter()
-            manifest = ours(folder, config)
-            seconds = time.perf_counter() - started - manifest.timings["sequences"]
-    figures = {
-        "name": "extract",
+def timed(run: Callable[[], Manifest]) -> tuple[float, Manifest]:
+    """Seconds of a run of the stage without its TFRecords, and its manifest."""
+    started = time.perf_counter()
+    manifest = run()
+    return time.perf_counter() - started - manifest.timings["sequences"], manifest
+
+
+def whole(folder: Path, events: int) -> dict[str, Any]:
+    """The rebuild against the yardstick; both are run after a small run of theirs has warmed everything up."""
+    for size in (60_000, events):
+        place = folder / str(size)
+        config = opened(place, size // DAYS, DAYS)
+        started = time.perf_counter()
+        yardstick(place, config)
+        plain = time.perf_counter() - started
+        seconds, manifest = timed(lambda place=place, config=config: ours(place, config))
+        shutil.rmtree(place)
+    return {
         "ours": round(events / seconds),
         "yardstick": round(events / plain),
         "ratio": round(plain / seconds, 3),
@@ -135,6 +157,42 @@ def main(events: int = EVENTS) -> None:
         "sequences_seconds": manifest.timings["sequences"],
         "timings": manifest.timings,
     }
+
+
+def nights(folder: Path, per_day: int) -> list[dict[str, Any]]:
+    """For each length of history: seconds of the last night going on from the one before, and of its rebuild.
+
+    The window is one day shorter than what was delivered, so that a day leaves it too. Of each three runs the middle.
+    """
+    found = []
+    for days in LENGTHS:
+        place = folder / f"{days}-days"
+        config = opened(place, per_day, days + 1, window=days)
+        before = ours(place, config, DS - timedelta(days=1))
+        runs = [
+            (timed(lambda p=place, c=config, b=before: ours(p, c, DS, b)), timed(lambda p=place, c=config: ours(p, c)))
+            for _ in range(3)
+        ]
+        went_on, rebuilt = (sorted((run[side] for run in runs), key=lambda one: one[0])[1] for side in (0, 1))
+        found.append(
+            {
+                "days": days,
+                "events": rebuilt[1].rows["events"],
+                "night_seconds": round(went_on[0], 2),
+                "rebuild_seconds": round(rebuilt[0], 2),
+                "sequences_seconds": went_on[1].timings["sequences"],
+                "timings": went_on[1].timings,
+            }
+        )
+        shutil.rmtree(place)
+    return found
+
+
+def main(events: int = EVENTS, per_day: int = 0) -> None:
+    """Prints one JSON line."""
+    with tempfile.TemporaryDirectory() as name:
+        figures = {"name": "extract", "events": events, **whole(Path(name), events)}
+        figures["nights"] = nights(Path(name), per_day or events // DAYS)
     print(json.dumps(figures))
 
 

@@ -60,7 +60,7 @@ def change_of(job: Job, shard: int, past: Past, arrived: pl.DataFrame) -> Change
         in_order(found.events),
         pl.concat([waiting.filter(~theirs), found.waiting]).sort(c.USER, maintain_order=True),
     )
-    touched = _touched(job, before, pl.concat([waiting.filter(theirs), arrived]))
+    touched = _touched(job, before, pl.concat([waiting.filter(theirs), arrived])) | _cut(job, shard, past, before)
     _write_touched(job, shard, past, change, touched)
     return change
 
@@ -117,10 +117,18 @@ def _at_the_limit(job: Job, past: Past, shard: int) -> pl.Series:
 
 
 def _touched(job: Job, before: Job, new: pl.DataFrame) -> set[date]:
-    """The segments that hold `new` events, are new themselves, or begin inside a week whose first days have left."""
-    starts = segments(job)
-    touched = set(by_segment(job, new)) | (set(starts) - set(segments(before)))
-    return touched | ({starts[0]} if job.window_start > before.window_start else set())
+    """The segments that hold some of the events `new`, and those that the past has not."""
+    return set(by_segment(job, new)) | (set(segments(job)) - set(segments(before)))
+
+
+def _cut(job: Job, shard: int, past: Past, before: Job) -> set[date]:
+    """The first segment, where some of its events have left the window."""
+    first = segments(job)[0]
+    if first not in segments(before):
+        return set()
+    left = pl.col(c.TIMESTAMP) < start_of(job.window_start)
+    gone = read_segments(job, [past.uri(*place(first, shard))], (c.EVENT_TYPE, c.TIMESTAMP), left)
+    return {first} if gone.height else set()
 
 
 def _write_touched(job: Job, shard: int, past: Past, change: Change, touched: set[date]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recjobs import storage
-from recjobs.extract import stage
-from recjobs.manifest import Manifest
+from recjobs.extract import splitting, stage
+from recjobs.manifest import Manifest, SourceFile
+from recjobs.settings import Settings
+from recjobs.sources.contract import Contract
+from recjobs.sources.reading import Block
 from tests.extract.streams import (
     FIRST,
     ITEM_TYPES,
@@ -27,6 +31,7 @@ from tests.extract.streams import (
     deliver,
     extract,
     moment,
+    parts,
     settings,
     without_beam,
     write,
@@ -104,7 +109,7 @@ NIGHTS = st.lists(st.integers(3, DAYS - 1), min_size=2, max_size=4, unique=True)
     limits=st.sampled_from([(3, 4), (50, 1000)]),
 )
 @hypothesis_settings(
-    max_examples=25,
+    max_examples=8,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -161,3 +166,106 @@ def assert_equal(made: Manifest, whole: Manifest) -> None:
 def content_of(manifest: Manifest) -> dict[str, bytes]:
     files = storage.list_files(manifest.folder)
     return {file.name: storage.read_bytes(file.uri) for file in files if not file.name.startswith(TOLD)}
+
+
+@pytest.fixture
+def world(folder: Path) -> tuple[Path, Settings]:
+    """Twenty days of three users; cy has not been seen since the first week."""
+    rows = [
+        Event(user, item, "view", moment(day, 7), day, f"{user}{day}{item}")
+        for day in range(20)
+        for user, item in (("ann", "a"), ("bob", "b"), ("cy", "c"))
+        if user != "cy" or day < 5
+    ]
+    deliver(folder, World(rows), 20)
+    return folder, settings(folder, time__window_days=30)
+
+
+def night(day: int) -> date:
+    return FIRST + timedelta(days=day)
+
+
+def test_earlier_days_are_not_read_again(world: tuple[Path, Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, config = world
+    before = extract(folder, config, night(17), "before")
+    whole = extract(folder, config, night(19), "whole")
+    read: list[str] = []
+    blocks = splitting.read_blocks
+
+    def noted(file: SourceFile, contract: Contract) -> Iterator[Block]:
+        read.append(file.uri)
+        return blocks(file, contract)
+
+    monkeypatch.setattr(splitting, "read_blocks", noted)
+    made = extract(folder, config, night(19), "on", before)
+    events = [uri for uri in read if "/events/" in uri]
+    assert [uri.split("date=")[1][:10] for uri in events] == [str(night(18)), str(night(19))]
+    assert_equal(made, whole)
+    report = json.loads(storage.read_bytes(made.uri("report.json")))
+    assert (report["read_after"], report["read"], report["kept"]) == (str(night(17)), 4, 4)
+    assert json.loads(storage.read_bytes(whole.uri("report.json")))["read_after"] is None
+    assert f"made from the extract of {night(17)}" in made.notes[0]
+
+
+def test_weeks_that_nothing_touches_are_the_same_files(world: tuple[Path, Settings]) -> None:
+    folder, config = world
+    before = extract(folder, config, night(18), "before")
+    made = extract(folder, config, night(19), "on", before)
+    changed = {
+        file.name.split("/")[0]
+        for file in made.parts("events")
+        if Path(file.uri).stat().st_ino != Path(before.uri("events", file.name)).stat().st_ino
+    }
+    assert len({file.name.split("/")[0] for file in made.parts("events")}) == 4
+    assert changed == {"from=2026-03-16"}
+
+
+@pytest.mark.parametrize(("limit", "pairs"), [(2, ["c", "a"]), (9, ["c", "a", "b"])])
+def test_tied_pairs_follow_the_items_new_indexes(folder: Path, limit: int, pairs: list[str]) -> None:
+    """Nothing happens to ann, but c becomes the most popular item."""
+    rows = [Event("ann", item, "view", moment(10), 10, item) for item in ("a", "b", "c")]
+    rows += [Event("bob", "c", "buy", moment(15, second), 15, str(second)) for second in range(3)]
+    deliver(folder, World(rows), 16)
+    config = settings(folder, extract__pair_limit=limit)
+    before = extract(folder, config, night(14), "before")
+    made = extract(folder, config, night(15), "on", before)
+    items = pl.read_parquet(made.uri("items.parquet"))
+    names = dict(zip(items["item_index"], items["item_id"], strict=True))
+    (ann,) = parts(made, "users").filter(user_id="ann")["pair_item"].to_list()
+    assert [names[index] for index in ann] == pairs
+    assert_equal(made, extract(folder, config, night(15), "whole"))
+
+
+def test_an_event_that_is_too_late_reads_the_whole_window_again_and_says_so(world: tuple[Path, Settings]) -> None:
+    folder, config = world
+    before = extract(folder, config, night(18), "before")
+    path = folder / "events" / f"date={night(19)}" / "rows.parquet"
+    rows = pl.read_parquet(path)
+    write(pl.concat([rows, rows.head(1).with_columns(timestamp=pl.lit(moment(12)), event_id=pl.lit("late"))]), path)
+    made = extract(folder, config, night(19), "on", before)
+    assert made.notes == ("the whole window was read again: 1 events arrived more than 1 days late",)
+    assert_equal(made, extract(folder, config, night(19), "whole"))
+    assert len(made.parts("quarantine")) == len(extract(folder, config, night(19), "again").parts("quarantine"))
+
+
+def test_a_repetition_of_a_later_day_goes_too(world: tuple[Path, Settings]) -> None:
+    folder, config = world
+    before = extract(folder, config, night(18), "before")
+    path = folder / "events" / f"date={night(19)}" / "rows.parquet"
+    again = pl.read_parquet(folder / "events" / f"date={night(18)}" / "rows.parquet")
+    write(pl.concat([pl.read_parquet(path), again]), path)
+    made = extract(folder, config, night(19), "on", before)
+    assert made.rows["events"] == before.rows["events"] + 2
+    assert json.loads(storage.read_bytes(made.uri("report.json")))["duplicates"] == 2
+    assert_equal(made, extract(folder, config, night(19), "whole"))
+
+
+def test_what_does_not_do_is_not_gone_on_from(world: tuple[Path, Settings]) -> None:
+    folder, config = world
+    before = extract(folder, config, night(18), "before")
+    path = folder / "events" / f"date={night(10)}" / "rows.parquet"
+    write(pl.read_parquet(path).head(1), path)
+    made = extract(folder, config, night(19), "on", before)
+    assert made.notes == (f"the whole window was read: files of events have changed since the extract of {night(18)}",)
+    younger = extract(folder, config, night(17), "younger", made)
+    assert "is not of the window" in younger.notes[0]
