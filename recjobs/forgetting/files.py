@@ -20,7 +20,18 @@ from recjobs.tombstones import Forgotten, digest_of
 
 TRAIN = "retrieve/train"
 _PART = re.compile(r"part-\d{5}\.(parquet|tfrecord)$")
-_BY_SHARD = ("events", "users", "sequences", "user_vectors", "candidates", "scored", "lists")
+_BY_SHARD = (
+    "events",
+    "waiting",
+    "latest",
+    "users",
+    "recent",
+    "sequences",
+    "user_vectors",
+    "candidates",
+    "scored",
+    "lists",
+)
 """Folders whose part of that number holds a shard's users, whatever the artefact."""
 _REPORT, _PAGE = "report.json", "report.html"
 
