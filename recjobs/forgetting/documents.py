@@ -34,15 +34,17 @@ def corrected_report(
     """`report.json` of extract after `quarantined` rows and so many canonical `events` were taken out.
 
     What went is counted as forgotten, as if it had been dropped when it was read; no example names it. The counts by
-    arrival day stay as they were. `event_files` are the files that held events.
+    arrival day stay as they were, and so do those of an extract that went on from another: its report tells of the
+    days it read alone, and not all `events` are of these. `event_files` are the files that held events.
     """
     report: dict[str, Any] = json.loads(content)
     for row in quarantined:
         section = report if row[0] in event_files else report.get("users")
         if section is not None:
             _take_out(section, row)
-    report["kept"] -= events
-    report["forgotten"] = report.get("forgotten", 0) + events
+    if report.get("read_after") is None:
+        report["kept"] -= events
+        report["forgotten"] = report.get("forgotten", 0) + events
     return json.dumps(report, indent=2).encode()
 
 
