@@ -36,7 +36,12 @@ def canonical_shard(job: Job, shard: int) -> Record:
     until = events.filter(pl.col(c.TIMESTAMP) < end_of(job.cutoffs.train_until))
     known = attributes.as_of(until, snapshot_shard(job, shard))
     write_scratch(known, job.scratch("trained", f"{shard:05d}.arrow"))
-    counted = [attributes.value_counts(known, attributes.vocabulary_columns(job.settings.users)), _type_counts(until)]
+    source_of_users = job.settings.users
+    counted = [
+        attributes.value_counts(known, attributes.vocabulary_columns(source_of_users)),
+        attributes.told_words(known, source_of_users),
+        _type_counts(until),
+    ]
     write_scratch(pl.concat(counted), job.scratch("vocabulary", f"{shard:05d}.arrow"))
     return {
         "events": events.height,
