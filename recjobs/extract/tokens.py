@@ -11,7 +11,7 @@ from recjobs import columns as c
 _WORD = r"[\p{L}\p{M}\p{N}]+(?:'[\p{L}\p{M}]+)*"
 """Letters (with their marks) and digits of any script, joined by apostrophes: `children's` is a word."""
 
-_ROW = "row"
+_ROW, _TEXT = "row", "text"
 _NO_WORDS = pl.DataFrame(schema={c.VOCABULARY_VALUE: pl.String()})
 
 
@@ -47,7 +47,7 @@ def token_lists(texts: pl.Series, index: pl.DataFrame, limit: int) -> pl.Series:
 
     `index` has the vocabulary's tokens and their indexes.
     """
-    words = pl.select(tokens(texts).alias(c.VOCABULARY_VALUE)).with_row_index(_ROW)
+    words = texts.to_frame(_TEXT).select(tokens(pl.col(_TEXT)).alias(c.VOCABULARY_VALUE)).with_row_index(_ROW)
     known = (
         words.explode(c.VOCABULARY_VALUE)
         .join(index, on=c.VOCABULARY_VALUE, how="inner", maintain_order="left")
