@@ -146,7 +146,8 @@ def _told_features(further: UserColumns) -> dict[str, Any]:
     """How to read what users' further columns say; a field that is not there is unknown."""
     text = dict.fromkeys(further.categorical, tf.io.FixedLenFeature([], tf.string, default_value=""))
     number = dict.fromkeys(further.numeric, tf.io.FixedLenFeature([], tf.float32, default_value=float("nan")))
-    tokens = dict.fromkeys(further.text, tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64))
+    names = [columns.tokens_column(name) for name in further.text]
+    tokens = dict.fromkeys(names, tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64))
     return {columns.told_field(name): feature for name, feature in (text | number | tokens).items()}
 
 
@@ -162,7 +163,8 @@ def _told(parsed: dict[str, Any], further: UserColumns) -> dict[str, Any]:
     if further.numeric:
         made[NUMERIC] = tf.stack(of(further.numeric), axis=1)
     if further.text:
-        padded = [tokens.to_tensor(shape=[None, further.tokens]) for tokens in of(further.text)]
+        lists = of(tuple(columns.tokens_column(name) for name in further.text))
+        padded = [tokens.to_tensor(shape=[None, further.tokens]) for tokens in lists]
         made[TOKENS] = tf.stack(padded, axis=1)
     return made
 

@@ -21,9 +21,11 @@ def mean_of_tokens(table: Any, tokens: Any) -> Any:
     Only known tokens are looked up, so that one long text does not make all others as long.
     """
     known = tf.where(tokens > 0)
-    return tf.sparse.segment_mean(
-        table, tf.gather_nd(tokens, known), known[:, 0], num_segments=tf.shape(tokens, out_type=tf.int64)[0]
-    )
+    rows = tf.shape(tokens, out_type=tf.int64)[0]
+    # Of a mean over nothing at all, TensorFlow 2.20 leaves the gradient uninitialised: one more row looks up row 0.
+    found = tf.concat([tf.gather_nd(tokens, known), tf.zeros([1], tokens.dtype)], axis=0)
+    of = tf.concat([known[:, 0], rows[None]], axis=0)
+    return tf.sparse.segment_mean(table, found, of, num_segments=rows + 1)[:-1]
 
 
 class Scales(tf.Module):  # type: ignore[misc]
