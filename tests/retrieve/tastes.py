@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pytest
 
 from recjobs import columns as c
 from recjobs.extract import stage as extract_stage
 from recjobs.manifest import Inputs, Manifest, Output, cutoffs_of
+from recjobs.retrieve.search.towers import Tower, Vectors, item_vectors, tower_facts, user_vectors
 from recjobs.retrieve.user_features import list_time
 from recjobs.settings import Settings, load_settings
 from recjobs.sources.pinning import pin_sources
@@ -74,7 +74,7 @@ shards = 2
 [retrieve.train]
 embedding_size = 16
 blocks = 1
-epochs = 14
+epochs = 12
 batch_size = 32
 learning_rate = 0.02
 dropout = 0.1
@@ -147,9 +147,7 @@ def _events(user: int, random: np.random.Generator) -> list[tuple[str, str, str,
 
 
 def _draw(wanted: int, day: int, random: np.random.Generator) -> int:
-    chosen = [
-        item for item in range(WARM_ITEMS) if group(item) == wanted and of_weekend(item) == (day % 7 >= 5)
-    ]
+    chosen = [item for item in range(WARM_ITEMS) if group(item) == wanted and of_weekend(item) == (day % 7 >= 5)]
     return int(random.choice(chosen))
 
 
@@ -199,20 +197,31 @@ class Trained:
         """The user states, by user."""
         return pl.concat([pl.read_parquet(part.uri) for part in self.extract.parts("users")]).sort(c.USER)
 
-    def item_vectors(self, unseen: bool = False) -> npt.NDArray[np.float32]:
-        """By the item's number."""
-        from recjobs.retrieve.search.towers import Tower, item_vectors
+    @cached_property
+    def user_tower(self) -> Tower:
+        """The saved user tower."""
+        return Tower(Path(self.manifest.uri("user_tower")))
 
+    @cached_property
+    def everybody(self) -> Vectors:
+        """`user_vectors()`."""
+        return self.user_vectors()
+
+    @cached_property
+    def catalogue(self) -> Vectors:
+        """`item_vectors()`."""
+        return self.item_vectors()
+
+    def item_vectors(self, unseen: bool = False) -> Vectors:
+        """By the item's number."""
         items = pl.read_parquet(self.extract.uri("items.parquet"), columns=[c.ITEM])[c.ITEM]
         vectors = item_vectors(Tower(Path(self.manifest.uri("item_tower"))), ITEMS, unseen=unseen)
         return vectors[items.arg_sort().to_numpy()]
 
-    def user_vectors(self, day: date = DS, **how: bool) -> npt.NDArray[np.float32]:
+    def user_vectors(self, day: date = DS, **how: bool) -> Vectors:
         """By the user's number, for the day after `day`."""
-        from recjobs.retrieve.search.towers import Tower, tower_facts, user_vectors
-
-        tower, facts = Tower(Path(self.manifest.uri("user_tower"))), tower_facts(self.manifest.uri("towers.json"))
-        return user_vectors(tower, self.users, facts, list_time(day), **how)
+        facts = tower_facts(self.manifest.uri("towers.json"))
+        return user_vectors(self.user_tower, self.users, facts, list_time(day), **how)
 
 
 def trained(extract: Manifest, folder: Path, **overrides: Any) -> Trained:
@@ -221,7 +230,7 @@ def trained(extract: Manifest, folder: Path, **overrides: Any) -> Trained:
     return Trained(extract, train(extract, settings_of(folder, **overrides), folder / "train"))
 
 
-def share_of_group(users: npt.NDArray[np.float32], items: npt.NDArray[np.float32], chosen: list[int]) -> float:
+def share_of_group(users: Vectors, items: Vectors, chosen: list[int]) -> float:
     """Of the best 9 items with an event of each of the chosen users, the mean share that is of the own group."""
     best = np.argsort(-(users[chosen] @ items[:WARM_ITEMS].T), axis=1)[:, :9]
     return float((best % GROUPS == np.array(chosen)[:, None] % GROUPS).mean())

@@ -98,7 +98,13 @@ def _model(features: ItemFeatures, known: KnownUsers, token_rows: int, config: S
         buckets=settings.user_buckets,
         tokens=_user_tokens(items, known, token_rows, settings),
     )
-    users = UserTower(settings, users=known.largest, event_types=len(config.events.types), about=about)
+    users = UserTower(
+        settings,
+        users=known.largest,
+        event_types=len(config.events.types),
+        dislikes=np.flatnonzero(event_weights(config) < 0).tolist(),
+        about=about,
+    )
     return TwoTower(items, users, features, _target_rule(config, train_until), settings)
 
 

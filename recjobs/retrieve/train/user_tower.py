@@ -11,6 +11,7 @@ events, active days ──────────────── linear ─�
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from recjobs import columns
@@ -28,7 +29,13 @@ class UserTower(tf.Module):  # type: ignore[misc]
     """Histories and side features to vectors. Text is hashed inside, so that training and night agree."""
 
     def __init__(
-        self, config: RetrieveTrainConfig, *, users: int, event_types: int, about: About | None = None
+        self,
+        config: RetrieveTrainConfig,
+        *,
+        users: int,
+        event_types: int,
+        dislikes: Sequence[int] = (),
+        about: About | None = None,
     ) -> None:
         super().__init__(name="user_tower")
         size = config.embedding_size
@@ -37,6 +44,7 @@ class UserTower(tf.Module):  # type: ignore[misc]
         self.context = Context(config.context, size=size, dropout=config.context_dropout)
         self.activity = Activity(size, config.sequence_length) if config.activity else None
         self.type_embedding = _table("type", event_types + 1, size)
+        self.type_factor = _type_factor(event_types, dislikes) if dislikes else None
         self.start = _table("start", 1, size)
         self.age_embedding = _table("age", AGE_BUCKETS, size)
         self.side_embedding = {name: _table(name, config.country_buckets + 1, size) for name in SIDE_FIELDS}
@@ -67,6 +75,8 @@ class UserTower(tf.Module):  # type: ignore[misc]
         of each position where the context has it, int64[B, H + 1].
         """
         about = self._side(side, training)[:, None, :]
+        if self.type_factor is not None:
+            history *= tf.gather(self.type_factor, event_type)
         events = history * history.shape[-1] ** 0.5 + tf.gather(self.type_embedding, event_type)
         beginning = tf.tile(self.start[None], [tf.shape(history)[0], 1, 1]) + about
         x = self.dropout(tf.concat([beginning, events], axis=1), training=training)
@@ -98,6 +108,16 @@ class UserTower(tf.Module):  # type: ignore[misc]
             return users
         dropped = tf.random.uniform(tf.shape(users)) < self.config.unknown_id_dropout
         return tf.where(dropped, tf.zeros_like(users), users)
+
+
+def _type_factor(event_types: int, dislikes: Sequence[int]) -> Any:
+    """What an item counts for by the event's type, learned from 1 on, from -1 for a dislike: float32[types + 1, 1].
+
+    Without it a disliked item draws the history's mean to its like before anything is learned, and
+    the few dislikes there are would have to unlearn that.
+    """
+    factor = [[-1.0 if code in dislikes else 1.0] for code in range(event_types + 1)]
+    return tf.Variable(factor, name="type_factor")
 
 
 def _table(name: str, rows: int, size: int) -> Any:
