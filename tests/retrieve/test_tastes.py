@@ -84,12 +84,7 @@ def group_of_its_users(towers: Trained, items: Vectors) -> list[int]:
 def test_lists_follow_the_weekday_of_the_day_they_are_for(towers: Trained) -> None:
     weekend = np.array([of_weekend(item) for item in range(WARM_ITEMS)])
     shares = []
-    for day in (
-        4,
-        5,
-        6,
-        7,
-    ):  # of the following week: the last day of the histories; lists are for Saturday, Sunday, Monday, Tuesday
+    for day in (4, 5, 6, 7):  # Friday to Monday of the week after: lists are for the day that follows
         vectors = towers.user_vectors(FIRST + timedelta(days=DAYS + day))[untold()]
         shares.append(weekend[np.argsort(-(vectors @ towers.catalogue[:WARM_ITEMS].T), axis=1)[:, :9]].mean())
     assert min(shares[:2]) > 0.9
