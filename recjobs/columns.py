@@ -187,6 +187,16 @@ SEGMENT_LIST_SCHEMA = pa.schema(
 )
 
 
+def tokens_column(text_column: str) -> str:
+    """The name of the column with the tokens of a text column: `title_tokens`."""
+    return f"{text_column}_tokens"
+
+
+def told_field(user_column: str) -> str:
+    """The name in training sequences of what a user's column says; no field of an event has such a name."""
+    return f"user:{user_column}"
+
+
 def count_column(event_type: str, days: int) -> str:
     """The name of the count of `event_type` in the last `days` days."""
     return f"count_{event_type}_{days}d"

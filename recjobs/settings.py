@@ -34,7 +34,7 @@ from recjobs.pipeline import BeamConfig
 from recjobs.publish.config import DatabaseConfig, PublishConfig
 from recjobs.rank.config import RankConfig
 from recjobs.retrieve.config import RetrieveConfig
-from recjobs.sources.config import EventsSource, ItemsSource, SnapshotSource, TimeConfig
+from recjobs.sources.config import EventsSource, ItemsSource, TimeConfig, UsersSource
 from recjobs.sources.marketplace.config import MarketplaceConfig
 
 ENVIRONMENT_PREFIX = "RECJOBS__"
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     time: TimeConfig = TimeConfig()
     events: EventsSource
     items: ItemsSource | None = None
-    users: SnapshotSource | None = None
+    users: UsersSource | None = None
     beam: BeamConfig = BeamConfig()
     extract: ExtractConfig = ExtractConfig()
     retrieve: RetrieveConfig = RetrieveConfig()

@@ -8,7 +8,8 @@ import polars as pl
 import pyarrow as pa
 
 from recjobs import columns as c
-from recjobs.sources.config import SnapshotSource
+from recjobs.extract.tokens import word_counts
+from recjobs.sources.config import UsersSource
 from recjobs.sources.contract import USER_COLUMNS, user_contract
 
 FROM_EVENTS = (c.COUNTRY, c.REGION, c.LANGUAGE)
@@ -22,10 +23,12 @@ LATEST_SCHEMA = pa.schema(
     ]
 )
 """`latest/…/part-*.parquet`."""
+TOLD_WORD = "told_word"
+"""Words of users' texts in counts that are not added up yet; no column of the vocabulary."""
 VOCABULARY_SCHEMA = {c.VOCABULARY_COLUMN: pl.String(), c.VOCABULARY_VALUE: pl.String(), c.VOCABULARY_COUNT: pl.Int64()}
 
 
-def declared(source: SnapshotSource | None) -> tuple[list[str], list[str]]:
+def declared(source: UsersSource | None) -> tuple[list[str], list[str]]:
     """The further categorical and numeric columns that settings declare."""
     if source is None:
         return [], []
@@ -33,14 +36,19 @@ def declared(source: SnapshotSource | None) -> tuple[list[str], list[str]]:
     return [n for n in source.categorical if n not in known], [n for n in source.numeric if n not in known]
 
 
-def snapshot_schema(source: SnapshotSource | None) -> dict[str, pl.DataType]:
+def snapshot_schema(source: UsersSource | None) -> dict[str, pl.DataType]:
     """The columns of a users snapshot, also of one that is not there."""
-    return user_contract(source or SnapshotSource(path="")).dtypes()
+    return user_contract(source or UsersSource(path="")).dtypes()
 
 
-def vocabulary_columns(source: SnapshotSource | None) -> list[str]:
+def vocabulary_columns(source: UsersSource | None) -> list[str]:
     """User columns whose values are numbered in the vocabulary."""
     return [c.COUNTRY, c.REGION, c.LANGUAGE, c.AGE_BAND, *declared(source)[0]]
+
+
+def text_columns(source: UsersSource | None) -> list[str]:
+    """User columns whose words are tokens."""
+    return list(dict.fromkeys([c.INTERESTS, *(source.text if source else ())]))
 
 
 def latest_of(events: pl.DataFrame) -> pl.DataFrame:
@@ -78,3 +86,20 @@ def value_counts(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         for name in columns
     ]
     return pl.concat(counted) if counted else pl.DataFrame(schema=VOCABULARY_SCHEMA)
+
+
+def told_words(users: pl.DataFrame, source: UsersSource | None) -> pl.DataFrame:
+    """How many texts of users have each word (column `TOLD_WORD`, value, count)."""
+    return word_counts(users, text_columns(source), TOLD_WORD)
+
+
+def with_told_words(counts: pl.DataFrame, least: int) -> pl.DataFrame:
+    """`counts` with the words of at least `least` users' texts as tokens; rarer ones are left out.
+
+    `counts` holds every shard's rows.
+    """
+    is_told = pl.col(c.VOCABULARY_COLUMN) == TOLD_WORD
+    told = counts.filter(is_told).group_by(c.VOCABULARY_VALUE).agg(pl.col(c.VOCABULARY_COUNT).sum())
+    common = told.filter(pl.col(c.VOCABULARY_COUNT) >= least)
+    tokens = common.select(pl.lit(c.TOKEN).alias(c.VOCABULARY_COLUMN), c.VOCABULARY_VALUE, c.VOCABULARY_COUNT)
+    return pl.concat([counts.filter(~is_told), tokens])

@@ -41,7 +41,12 @@ def canonical_shard(job: Job, shard: int) -> Record:
     known = attributes.joined(latest["train"], snapshot_shard(job, shard))
     write_scratch(known, job.scratch("trained", f"{shard:05d}.arrow"))
     until = events.filter(pl.col(c.TIMESTAMP) < end_of(job.cutoffs.train_until))
-    counted = [attributes.value_counts(known, attributes.vocabulary_columns(job.settings.users)), _type_counts(until)]
+    source_of_users = job.settings.users
+    counted = [
+        attributes.value_counts(known, attributes.vocabulary_columns(source_of_users)),
+        attributes.told_words(known, source_of_users),
+        _type_counts(until),
+    ]
     write_scratch(pl.concat(counted), job.scratch("vocabulary", f"{shard:05d}.arrow"))
     _write_change(job, shard, change)
     new = change.events.filter(pl.col(c.ARRIVAL_DATE) > job.read_after)

@@ -16,7 +16,7 @@ from recjobs.extract.frames import read_scratch
 from recjobs.extract.job import Job
 from recjobs.extract.snapshots import only_static
 from recjobs.extract.splitting import Tally, write_quarantine
-from recjobs.extract.tokens import tokens
+from recjobs.extract.tokens import token_lists, word_counts
 from recjobs.extract.vocabulary import index_of
 from recjobs.manifest import SourceFile
 from recjobs.sources.config import ItemsSource
@@ -25,7 +25,6 @@ from recjobs.sources.reading import read_blocks
 
 _FOLD_ROWS = 4_000_000
 """Shards' item counts are added up whenever this many rows have come together."""
-_WORDS = "words"
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def _added(job: Job, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def join_items(job: Job, snapshot: Snapshot, counts: pl.DataFrame) -> pl.DataFrame:
-    """All items with their index, the snapshot's columns, counts, and the words of the title."""
+    """All items with their index, the snapshot's columns and counts."""
     listed = snapshot.rows.with_columns(pl.col(c.AVAILABLE).fill_null(value=True))
     joined = listed.join(counts, on=c.ITEM, how="full", coalesce=True)
     numbers = [TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
@@ -87,7 +86,6 @@ def join_items(job: Job, snapshot: Snapshot, counts: pl.DataFrame) -> pl.DataFra
         pl.col(*numbers).fill_null(0),
         # An item that a dated snapshot no longer lists is gone; an undated one does not tell.
         pl.col(c.AVAILABLE).fill_null(value=not snapshot.dated),
-        tokens(pl.col(c.TITLE)).alias(_WORDS),
     )
     ordered = complete.sort([TRAIN_EVENTS, c.ITEM], descending=[True, False])
     return ordered.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias(c.ITEM_INDEX))
@@ -99,24 +97,26 @@ def vocabulary_columns(source: ItemsSource | None) -> list[str]:
     return [c.CATEGORY, c.BRAND, c.SELLER, c.LANGUAGE, *further]
 
 
+def text_columns(source: ItemsSource | None) -> list[str]:
+    """Item columns whose words are tokens."""
+    return list(dict.fromkeys([c.TITLE, c.DESCRIPTION, *(source.text if source else ())]))
+
+
 def item_value_counts(job: Job, items: pl.DataFrame) -> pl.DataFrame:
-    """How many items have each value, and how many titles have each word (column, value, count)."""
-    words = items.select(pl.col(_WORDS).list.unique().alias(c.TOKEN)).explode(c.TOKEN)
-    return pl.concat([value_counts(items, vocabulary_columns(job.settings.items)), value_counts(words, [c.TOKEN])])
+    """How many items have each value, and how many of their texts have each word (column, value, count)."""
+    source = job.settings.items
+    words = word_counts(items, text_columns(source), c.TOKEN)
+    return pl.concat([value_counts(items, vocabulary_columns(source)), words])
 
 
-def with_title_tokens(job: Job, items: pl.DataFrame, vocabulary: pl.DataFrame) -> pl.DataFrame:
-    """`items` with `title_tokens`: the indexes of a title's first known words, an empty list where none is."""
+def with_tokens(job: Job, items: pl.DataFrame, vocabulary: pl.DataFrame) -> pl.DataFrame:
+    """`items` with the tokens of each text column: the indexes of its first known words, empty where none is."""
     index = index_of(vocabulary, c.TOKEN)
-    known = (
-        items.select(c.ITEM_INDEX, pl.col(_WORDS).alias(c.VOCABULARY_VALUE))
-        .explode(c.VOCABULARY_VALUE)
-        .join(index, on=c.VOCABULARY_VALUE, how="inner", maintain_order="left")
-        .group_by(c.ITEM_INDEX, maintain_order=True)
-        .agg(pl.col(c.VOCABULARY_INDEX).head(job.settings.extract.title_tokens).alias(c.TITLE_TOKENS))
+    limits = {c.TITLE: job.settings.extract.title_tokens}
+    return items.with_columns(
+        token_lists(items[text], index, limits.get(text, job.settings.extract.text_tokens)).alias(c.tokens_column(text))
+        for text in text_columns(job.settings.items)
     )
-    joined = items.join(known, on=c.ITEM_INDEX, how="left", maintain_order="left")
-    return joined.with_columns(pl.col(c.TITLE_TOKENS).fill_null(pl.lit([], dtype=pl.List(pl.Int32))))
 
 
 def item_schema(job: Job) -> pa.Schema:
@@ -128,7 +128,7 @@ def item_schema(job: Job) -> pa.Schema:
         [
             pa.field(c.ITEM_INDEX, pa.int32()),
             *(pa.field(column.name, types.get(column.kind, vector)) for column in contract.columns),
-            pa.field(c.TITLE_TOKENS, pa.list_(pa.int32())),
+            *(pa.field(c.tokens_column(text), pa.list_(pa.int32())) for text in text_columns(job.settings.items)),
             *(pa.field(name, pa.int64()) for name in (c.N_EVENTS, c.N_USERS)),
             *(pa.field(name, c.TIME_TYPE) for name in (c.FIRST_EVENT, c.LAST_EVENT)),
             *(pa.field(name, pa.int64()) for name in count_columns(job)),

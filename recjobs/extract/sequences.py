@@ -2,14 +2,15 @@
 
 The wire format is put together here: integers of all users are turned into varints at once, and a
 user costs a few joins of byte strings. Formats: protobuf's encoding of `Example` (`Features` maps
-a name to a `Feature` with one of `bytes_list = 1`, `int64_list = 3`), and TFRecord's framing (length,
+a name to a `Feature` with one of `bytes_list = 1`, `float_list = 2`, `int64_list = 3`), and TFRecord's framing (length,
 masked CRC-32C of it, data, masked CRC-32C of it).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import google_crc32c
@@ -25,12 +26,31 @@ ITEM, TYPE, TIME = "item", "type", "time"
 TEXTS = (c.COUNTRY, c.REGION, c.LANGUAGE, c.AGE_BAND)
 
 _MASK_DELTA = 0xA282EAD8
-_BYTES_LIST, _INT64_LIST = 0x0A, 0x1A
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 0x0A, 0x12, 0x1A
 _WRITE_BYTES = 1 << 22
 Integers = npt.NDArray[np.integer]
 
 
-def write_sequences(uri: str, users: pl.DataFrame, index: Integers, events: Timeline, lengths: Integers) -> None:
+@dataclass(frozen=True)
+class Told:
+    """What users' declared columns say, by column, a row per user: categorical texts, numbers, lists of tokens."""
+
+    texts: Mapping[str, pl.Series] = field(default_factory=dict)
+    numbers: Mapping[str, pl.Series] = field(default_factory=dict)
+    tokens: Mapping[str, pl.Series] = field(default_factory=dict)
+
+    def features(self) -> list[Iterator[bytes]]:
+        """The columns' entries, row by row."""
+        return [
+            *(_text_features(c.told_field(name), values) for name, values in self.texts.items()),
+            *(_float_features(c.told_field(name), values) for name, values in self.numbers.items()),
+            *(_list_features(c.told_field(name), values) for name, values in self.tokens.items()),
+        ]
+
+
+def write_sequences(
+    uri: str, users: pl.DataFrame, index: Integers, told: Told, events: Timeline, lengths: Integers
+) -> None:
     """An Example per row of `users`, in order: ids, texts, and the user's next `lengths[row]` of `events`."""
     features = [
         _text_features(c.USER, users[c.USER]),
@@ -39,6 +59,7 @@ def write_sequences(uri: str, users: pl.DataFrame, index: Integers, events: Time
         _number_features(TYPE, events.code, lengths),
         _number_features(TIME, events.seconds, lengths),
         *(_text_features(name, users[name]) for name in TEXTS),
+        *told.features(),
     ]
     with storage.writing(uri) as stream:
         pending: list[bytes] = []
@@ -114,6 +135,20 @@ def _number_features(name: str, values: Integers, lengths: Integers) -> Iterator
     view = content.tobytes()
     for low, high in pairwise(bounds):
         yield before[high - low] + view[low:high]
+
+
+def _list_features(name: str, lists: pl.Series) -> Iterator[bytes]:
+    """An `int64_list` of each row's list."""
+    lengths = lists.list.len().to_numpy().astype(np.int64)
+    return _number_features(name, lists.explode().drop_nulls().to_numpy(), lengths)
+
+
+def _float_features(name: str, values: pl.Series) -> Iterator[bytes]:
+    """A `float_list` of one value per row; a null is NaN."""
+    entry = _entry(name, _FLOAT_LIST, bytes(4))[:-4]
+    content = values.cast(pl.Float32).fill_null(float("nan")).to_numpy().astype("<f4").tobytes()
+    for start in range(0, len(content), 4):
+        yield entry + content[start : start + 4]
 
 
 def varints(values: Integers | Sequence[int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

@@ -20,6 +20,7 @@ import polars as pl
 
 from recjobs import columns as c
 from recjobs import storage
+from recjobs.extract import attributes
 from recjobs.extract import items as item_states
 from recjobs.extract.canonical import canonical_shard
 from recjobs.extract.checks import faults_of_items, promises
@@ -119,10 +120,11 @@ def _write_items(job: Job, snapshot: item_states.Snapshot) -> tuple[pl.DataFrame
     """Writes `items.parquet`, `vocabulary.parquet`, and for the users' pass each item's index and price."""
     items = item_states.join_items(job, snapshot, item_states.total_counts(job))
     shards = [read_scratch(file.uri) for file in storage.list_files(job.scratch("vocabulary"))]
-    counts = pl.concat([*shards, item_states.item_value_counts(job, items)])
+    told = attributes.with_told_words(pl.concat(shards), job.settings.extract.token_users)
+    counts = pl.concat([told, item_states.item_value_counts(job, items)])
     vocabulary = build_vocabulary(counts, job.settings.extract.token_limit, job.settings.event_codes())
     write_frame(vocabulary, c.VOCABULARY_SCHEMA, job.uri("vocabulary.parquet"))
-    complete = item_states.with_title_tokens(job, items, vocabulary)
+    complete = item_states.with_tokens(job, items, vocabulary)
     write_frame(complete, item_states.item_schema(job), job.uri("items.parquet"))
     prices = complete.select(c.ITEM, c.ITEM_INDEX, pl.col(c.PRICE).cast(pl.Float32))
     write_scratch(prices, job.scratch("item_index.arrow"))

@@ -17,10 +17,12 @@ from recjobs.extract.canonical import LATEST, count_columns, latest_until, part,
 from recjobs.extract.frames import read_columns, read_scratch, write_table
 from recjobs.extract.histories import Timeline
 from recjobs.extract.job import Job, Past
-from recjobs.extract.sequences import write_sequences
+from recjobs.extract.sequences import Told, write_sequences
+from recjobs.extract.tokens import token_lists
+from recjobs.extract.vocabulary import index_of
 from recjobs.passes import Record
 from recjobs.ragged import flat_lists, rows_of
-from recjobs.sources.config import SnapshotSource
+from recjobs.sources.config import UsersSource
 from recjobs.sources.contract import Kind, user_contract
 
 SEQUENCE_FACTOR = 5
@@ -167,7 +169,7 @@ def _merged(fresh: pl.Series, new: dict[str, pa.Array], same: pl.Series, old: di
 
 def _state_table(job: Job, users: pl.DataFrame, states: pa.Table, trained_before: int) -> pa.Table:
     known = _known_columns(job, users, trained_before)
-    columns = {**known, **{name: states.column(name) for name in states.column_names}}
+    columns = {**known, **_token_columns(job, users), **{name: states.column(name) for name in states.column_names}}
     schema = user_schema(job)
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
@@ -175,15 +177,31 @@ def _state_table(job: Job, users: pl.DataFrame, states: pa.Table, trained_before
 def _known_columns(job: Job, users: pl.DataFrame, trained_before: int) -> dict[str, pa.Array]:
     trained = users[attributes.TRAINED]
     index = (trained.cum_sum() + trained_before) * trained
-    contract = user_contract(job.settings.users or SnapshotSource(path=""))
+    contract = user_contract(job.settings.users or UsersSource(path=""))
     arrow = users.to_arrow()
     known = {column.name: arrow.column(column.name).cast(_TYPES[column.kind]) for column in contract.columns}
     return {c.USER: known.pop(c.USER), c.USER_INDEX: pa.array(index.to_numpy(), pa.int32()), **known}
 
 
+def _token_columns(job: Job, users: pl.DataFrame) -> dict[str, pa.Array]:
+    """The tokens of each text of users, as in item states."""
+    index = _token_index(job.uri("vocabulary.parquet"))
+    limit = job.settings.extract.text_tokens
+    return {
+        c.tokens_column(text): token_lists(users[text], index, limit).to_arrow().cast(pa.list_(pa.int32()))
+        for text in attributes.text_columns(job.settings.users)
+    }
+
+
+@lru_cache(maxsize=1)
+def _token_index(uri: str) -> pl.DataFrame:
+    """The vocabulary's tokens, read once per worker."""
+    return index_of(read_columns(uri, c.VOCABULARY_SCHEMA.names), c.TOKEN)
+
+
 def user_schema(job: Job) -> pa.Schema:
     """The columns of `users/part-*.parquet`."""
-    contract = user_contract(job.settings.users or SnapshotSource(path=""))
+    contract = user_contract(job.settings.users or UsersSource(path=""))
     known = [pa.field(column.name, _TYPES[column.kind]) for column in contract.columns]
     numbers = {c.N_EVENTS: pa.int32(), c.ACTIVE_DAYS: pa.int32(), c.FIRST_EVENT: c.TIME_TYPE, c.LAST_EVENT: c.TIME_TYPE}
     lists = {
@@ -200,6 +218,10 @@ def user_schema(job: Job) -> pa.Schema:
             known[0],
             pa.field(c.USER_INDEX, pa.int32()),
             *known[1:],
+            *(
+                pa.field(c.tokens_column(text), pa.list_(pa.int32()))
+                for text in attributes.text_columns(job.settings.users)
+            ),
             *(pa.field(name, kind) for name, kind in numbers.items()),
             pa.field(c.USUAL_PRICE, pa.float32()),
             *(pa.field(name, pa.int32()) for name in count_columns(job)),
@@ -215,4 +237,16 @@ def _write_sequences(job: Job, shard: ShardOfUsers, trained: pl.DataFrame, recen
     seconds, _ = flat_lists(recent.column(c.HISTORY_TIME))
     learnt = Timeline(trained.height, rows_of(lengths).astype(np.int64), item, code, seconds)
     index = np.arange(trained.height, dtype=np.int64) + shard.trained_before + 1
-    write_sequences(part(job, "sequences", shard.number, "tfrecord"), trained, index, learnt, lengths)
+    write_sequences(
+        part(job, "sequences", shard.number, "tfrecord"), trained, index, _told(job, trained), learnt, lengths
+    )
+
+
+def _told(job: Job, users: pl.DataFrame) -> Told:
+    """What users' declared columns and texts say."""
+    categorical, numeric = attributes.declared(job.settings.users)
+    return Told(
+        texts={name: users[name] for name in categorical},
+        numbers={name: users[name] for name in numeric},
+        tokens={name: pl.Series(tokens) for name, tokens in _token_columns(job, users).items()},
+    )

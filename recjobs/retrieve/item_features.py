@@ -40,6 +40,8 @@ class ItemFeatures:
     numeric: Floats
     vectors: Floats
     counts: npt.NDArray[np.int64]
+    texts: tuple[Ints, ...] = ()
+    """The tokens of each further text column that has any, int32[I+1, T] each, padded with 0."""
 
     @property
     def items(self) -> int:
@@ -54,7 +56,7 @@ class ItemFeatures:
     @property
     def has_content(self) -> bool:
         """Whether anything but the id is known of any item."""
-        return any(part.shape[1] for part in (self.tokens, self.hashed, self.numeric, self.vectors))
+        return bool(self.texts) or any(part.shape[1] for part in (self.tokens, self.hashed, self.numeric, self.vectors))
 
 
 def item_features(
@@ -65,6 +67,7 @@ def item_features(
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
     vectors: Sequence[str] = (),
+    text: Sequence[str] = (),
 ) -> ItemFeatures:
     """The features of `items` (`extract`'s item states, sorted by `item_index` from 1) at the end of `as_of`.
 
@@ -72,11 +75,12 @@ def item_features(
     into [1, buckets], so that an item's row is the same on every night. A column without any value is left out.
     """
     return ItemFeatures(
-        tokens=_tokens(items),
+        tokens=_tokens(items, columns.TITLE),
         hashed=_hashed(items, [*HASHED, *categorical], buckets),
         numeric=_numeric(items, as_of, numeric),
         vectors=_vectors(items, vectors),
         counts=_with_unknown(items[columns.N_EVENTS].to_numpy().astype(np.int64)),
+        texts=_texts(items, text),
     )
 
 
@@ -95,8 +99,17 @@ def _with_unknown(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
     return np.concatenate([np.zeros((1, *values.shape[1:]), values.dtype), values])
 
 
-def _tokens(items: pl.DataFrame) -> Ints:
-    return _with_unknown(right_padded(items[columns.TITLE_TOKENS], np.int32))
+def _tokens(items: pl.DataFrame, text: str) -> Ints:
+    name = columns.tokens_column(text)
+    if name not in items.columns:
+        return np.zeros((items.height + 1, 0), np.int32)
+    return _with_unknown(right_padded(items[name], np.int32))
+
+
+def _texts(items: pl.DataFrame, declared: Sequence[str]) -> tuple[Ints, ...]:
+    names = dict.fromkeys((columns.DESCRIPTION, *declared))
+    found = (_tokens(items, name) for name in names if name != columns.TITLE)
+    return tuple(tokens for tokens in found if tokens.shape[1])
 
 
 def _hashed(items: pl.DataFrame, names: Iterable[str], buckets: int) -> Ints:

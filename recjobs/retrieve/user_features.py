@@ -5,7 +5,8 @@ The tower hashes text and counts days by itself, so that nothing is encoded twic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -22,9 +23,40 @@ SIDE_FIELDS = (columns.COUNTRY, columns.REGION, columns.LANGUAGE, columns.AGE_BA
 """Text about the user, empty when unknown: string[B]."""
 NOW = "now"
 """The time the vector is for, in Unix seconds: int64[B]."""
+CATEGORICAL = "categorical"
+"""Declared categorical columns, empty when unknown: string[B, C]."""
+NUMERIC = "numeric"
+"""Declared numeric columns, NaN when unknown: float32[B, N]."""
+TOKENS = "tokens"
+"""Tokens of text columns, padded with 0 on the right: int64[B, K, T]."""
+HOUR = "hour"
+"""The hour of the day (UTC) the vector is for, 1…24, 0 when unknown: int64[B]."""
 _HISTORY = {ITEM: columns.HISTORY_ITEM, EVENT_TYPE: columns.HISTORY_TYPE, TIME: columns.HISTORY_TIME}
+HISTORY_COLUMNS = tuple(_HISTORY.values())
 STATE_COLUMNS = (columns.USER, columns.USER_INDEX, *SIDE_FIELDS, *_HISTORY.values())
 """The columns of user states that the tower reads."""
+
+
+@dataclass(frozen=True)
+class UserColumns:
+    """Further columns of users that the tower reads, in this order; texts of at most `tokens` tokens."""
+
+    categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    tokens: int = 0
+
+    def state_columns(self) -> tuple[str, ...]:
+        """The columns of user states that they are read from."""
+        return (*self.categorical, *self.numeric, *(columns.tokens_column(name) for name in self.text))
+
+    def inputs(self) -> tuple[str, ...]:
+        """The tower's inputs that they make; an input without a column is none."""
+        found = {CATEGORICAL: self.categorical, NUMERIC: self.numeric, TOKENS: self.text}
+        return tuple(name for name, of in found.items() if of)
+
+
+NO_COLUMNS = UserColumns()
 
 
 def list_time(history_until: date) -> int:
@@ -32,8 +64,13 @@ def list_time(history_until: date) -> int:
     return int(datetime.combine(history_until + timedelta(days=1), datetime.min.time(), UTC).timestamp())
 
 
-def tower_inputs(users: pl.DataFrame, *, length: int, now: int) -> dict[str, npt.NDArray[Any]]:
-    """The user tower's inputs for each row of `users`, from the last `length` events of its history."""
+def tower_inputs(
+    users: pl.DataFrame, *, length: int, now: int, further: UserColumns = NO_COLUMNS, context: Sequence[str] = ()
+) -> dict[str, npt.NDArray[Any]]:
+    """The user tower's inputs for each row of `users`, from the last `length` events of its history.
+
+    `context` names parts of the context that the tower reads; the hour of a list's visit is unknown.
+    """
     inputs: dict[str, npt.NDArray[Any]] = {
         field: right_padded(users[column].list.tail(length), np.int64) for field, column in _HISTORY.items()
     }
@@ -41,7 +78,29 @@ def tower_inputs(users: pl.DataFrame, *, length: int, now: int) -> dict[str, npt
         inputs[field] = np.asarray(users[field].fill_null("").to_list(), dtype=object)
     inputs[columns.USER_INDEX] = users[columns.USER_INDEX].to_numpy().astype(np.int64)
     inputs[NOW] = np.full(users.height, now, np.int64)
-    return inputs
+    if HOUR in context:
+        inputs[HOUR] = np.zeros(users.height, np.int64)
+    return inputs | _further_inputs(users, further)
+
+
+def _further_inputs(users: pl.DataFrame, further: UserColumns) -> dict[str, npt.NDArray[Any]]:
+    made: dict[str, npt.NDArray[Any]] = {}
+    if further.categorical:
+        texts = [np.asarray(users[name].fill_null("").to_list(), dtype=object) for name in further.categorical]
+        made[CATEGORICAL] = np.stack(texts, axis=1)
+    if further.numeric:
+        numbers = users.select(pl.col(further.numeric).cast(pl.Float32).fill_null(float("nan")))
+        made[NUMERIC] = np.ascontiguousarray(numbers.to_numpy())
+    if further.text:
+        tokens = [_tokens(users[columns.tokens_column(name)], further.tokens) for name in further.text]
+        made[TOKENS] = np.stack(tokens, axis=1)
+    return made
+
+
+def _tokens(lists: pl.Series, width: int) -> npt.NDArray[np.int64]:
+    """int64[rows, width]: the first `width` tokens of each row."""
+    found = right_padded(lists.list.head(width), np.int64)
+    return np.pad(found, ((0, 0), (0, width - found.shape[1])))
 
 
 def by_history_length(users: pl.DataFrame, *, length: int, most: int, cells: int) -> Iterator[npt.NDArray[np.int64]]:

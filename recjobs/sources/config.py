@@ -68,6 +68,13 @@ class ItemsSource(SnapshotSource):
     """Columns that hold a ready-made vector (list of float32, of one width)."""
 
 
+class UsersSource(SnapshotSource):
+    """Snapshots of users."""
+
+    text: list[str] = []
+    """Further columns that hold text, in words as items' texts are."""
+
+
 class TimeConfig(Section):
     """Cutoffs and windows in days (DESIGN §3)."""
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from recjobs import columns as c
 from recjobs.errors import SettingsError
-from recjobs.sources.config import EventsSource, Format, ItemsSource, SnapshotSource
+from recjobs.sources.config import EventsSource, Format, ItemsSource, SnapshotSource, UsersSource
 
 Kind = Literal["id", "text", "number", "time", "flag", "vector"]
 
@@ -103,9 +103,9 @@ def item_contract(source: ItemsSource) -> Contract:
     return _snapshot_contract("items", c.ITEM, ITEM_COLUMNS, extra, source)
 
 
-def user_contract(source: SnapshotSource) -> Contract:
+def user_contract(source: UsersSource) -> Contract:
     """What user snapshots hold."""
-    extra = _declared(source.categorical, "text") | _declared(source.numeric, "number")
+    extra = _declared(source.categorical, "text") | _declared(source.numeric, "number") | _declared(source.text, "text")
     return _snapshot_contract("users", c.USER, USER_COLUMNS, extra, source)
 
 

@@ -7,12 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recjobs.extract import stage
-from recjobs.extract.sequences import varints
+from recjobs.extract.histories import Timeline
+from recjobs.extract.sequences import Told, varints, write_sequences
 from tests.extract import reference
 from tests.extract.streams import FIRST, Event, World, deliver, extract, moment, settings, without_beam
 
@@ -70,3 +72,27 @@ def test_tensorflow_reads_the_sequences(tmp_path: Path, monkeypatch: pytest.Monk
     assert found == reference.sequences(world, config, ds)
     assert indexes == list(range(1, len(found) + 1))
     assert max(len(row["item"]) for row in found.values()) == 150
+
+
+def test_tensorflow_reads_what_users_columns_say(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    users = pl.DataFrame(
+        {"user_id": ["a", "b"], **{name: ["", None] for name in ("country", "region", "language", "age_band")}}
+    )
+    told = Told(
+        texts={"hobby": pl.Series(["chess", None])},
+        numbers={"age": pl.Series([1.5, None])},
+        tokens={"interests_tokens": pl.Series([[300, 2], []], dtype=pl.List(pl.Int32))},
+    )
+    once = np.zeros(2, np.int64)
+    events = Timeline(2, np.arange(2), once.astype(np.int32) + 1, once.astype(np.int8), once)
+    write_sequences(str(tmp_path / "part.tfrecord"), users, np.array([1, 2]), told, events, once + 1)
+    records = tf.data.TFRecordDataset(str(tmp_path / "part.tfrecord")).as_numpy_iterator()
+    first, second = (tf.train.Example.FromString(record).features.feature for record in records)
+    assert first["user:hobby"].bytes_list.value[0] == b"chess"
+    assert second["user:hobby"].bytes_list.value[0] == b""
+    assert first["user:age"].float_list.value[0] == 1.5
+    assert np.isnan(second["user:age"].float_list.value[0])
+    assert list(first["user:interests_tokens"].int64_list.value) == [300, 2]
+    assert list(second["user:interests_tokens"].int64_list.value) == []

@@ -357,6 +357,39 @@ def test_text_vector_and_number_columns_of_items_pass_through(folder: Path) -> N
     assert items.row(0) == (4.0, "wash cold", [0.5, 1.5])
 
 
+def test_every_text_has_the_tokens_of_its_known_words(folder: Path) -> None:
+    deliver(folder, World([Event("ann", "a", "view", moment(0), 0)]), DAYS)
+    items = [
+        {"item_id": "a", "title": "Oak Chair", "colour": None, "description": "Chair of oak, of oak", "care": "Wax"},
+        {"item_id": "b", "title": None, "colour": None, "description": "of ash", "care": None},
+    ]
+    users = [
+        {"user_id": "ann", "age": 1, "interests": "oak and Ann", "bio": "wax sailing"},
+        {"user_id": "bob", "age": 1, "interests": "sailing", "bio": None},
+        {"user_id": "cy", "age": 1, "interests": None, "bio": "diving"},
+    ]
+    write(pl.DataFrame(items), folder / "items" / f"{FIRST}.parquet")
+    write(pl.DataFrame(users), folder / "users" / f"{FIRST}.parquet")
+    declared = {"items__text": ["care"], "users__text": ["bio"], "extract__token_users": 2, "extract__text_tokens": 4}
+    manifest = extract(folder, settings(folder, **declared), DS)
+    vocabulary = pl.read_parquet(manifest.uri("vocabulary.parquet")).filter(pl.col("column") == "token")
+    # Texts of items that have the word; of users, words that two have: neither Ann's name nor who dives.
+    counts = dict(vocabulary.select("value", "count").iter_rows())
+    assert counts == {"oak": 2, "chair": 2, "of": 2, "ash": 1, "wax": 1, "sailing": 2}
+    word = dict(vocabulary.select("index", "value").iter_rows())
+
+    def words(frame: pl.DataFrame, column: str) -> list[list[str]]:
+        return [[word[token] for token in tokens] for tokens in frame[column].to_list()]
+
+    states = pl.read_parquet(manifest.uri("items.parquet"))
+    assert words(states, "title_tokens") == [["oak", "chair"], []]
+    assert words(states, "description_tokens") == [["chair", "of", "oak", "of"], ["of", "ash"]]
+    assert words(states, "care_tokens") == [["wax"], []]
+    known = parts(manifest, "users").sort("user_id")
+    assert words(known, "interests_tokens") == [["oak"], ["sailing"], []]
+    assert words(known, "bio_tokens") == [["wax", "sailing"], [], []]
+
+
 def test_without_snapshots_events_alone_will_do(folder: Path) -> None:
     deliver(folder, World([Event("ann", "a", "view", moment(0), 0, None, "FR")]), DAYS)
     config = settings(folder).model_copy(update={"items": None, "users": None})

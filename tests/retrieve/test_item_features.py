@@ -74,6 +74,15 @@ def test_ready_made_vectors_have_length_one_or_are_zero() -> None:
     assert features.vectors == pytest.approx(np.array([[0, 0], [0.6, 0.8], [0, 0], [0, 1]]))
 
 
+def test_further_texts_are_the_description_and_declared_ones_that_have_a_token() -> None:
+    empty = pl.Series([[], []], dtype=pl.List(pl.Int32))
+    items = catalogue(description_tokens=[[3, 4], []], care_tokens=[[], [5]], n_events=[1, 1])
+    items = items.with_columns(empty.alias("label_tokens"))
+    features = item_features(items, DS, buckets=BUCKETS, text=["label", "care", "gone"])
+    assert [tokens.tolist() for tokens in features.texts] == [[[0, 0], [3, 4], [0, 0]], [[0], [0], [5]]]
+    assert features.has_content
+
+
 def test_warm_items_are_those_with_an_event() -> None:
     features = item_features(catalogue(n_events=[9, 2, 0]), DS, buckets=BUCKETS)
     assert features.counts.tolist() == [0, 9, 2, 0]

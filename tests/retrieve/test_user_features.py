@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recjobs import columns
-from recjobs.retrieve.user_features import ITEM, NOW, by_history_length, list_time, tower_inputs
+from recjobs.retrieve.user_features import (
+    CATEGORICAL,
+    HOUR,
+    ITEM,
+    NOW,
+    NUMERIC,
+    TOKENS,
+    UserColumns,
+    by_history_length,
+    list_time,
+    tower_inputs,
+)
 
 
 def states(histories: list[list[int]]) -> pl.DataFrame:
@@ -31,6 +42,28 @@ def test_inputs_hold_the_last_events_padded_on_the_right() -> None:
     assert inputs[ITEM].tolist() == [[2, 3, 4], [9, 0, 0], [0, 0, 0]]
     assert inputs[columns.COUNTRY].tolist() == ["GB", "", ""]
     assert inputs[NOW].tolist() == [7, 7, 7]
+
+
+def test_further_columns_are_stacked_in_their_order() -> None:
+    users = states([[1], []]).with_columns(
+        pl.Series("city", [None, "Rome"]),
+        pl.Series("sport", ["golf", None]),
+        pl.Series("age", [30, None], dtype=pl.Int64),
+        pl.Series("interests_tokens", [[4, 5, 6], []], dtype=pl.List(pl.Int32)),
+        pl.Series("bio_tokens", [[], [7]], dtype=pl.List(pl.Int32)),
+    )
+    further = UserColumns(("city", "sport"), ("age",), ("interests", "bio"), tokens=2)
+    inputs = tower_inputs(users, length=3, now=7, further=further, context=["weekday", "hour"])
+    assert inputs[CATEGORICAL].tolist() == [["", "golf"], ["Rome", ""]]
+    assert inputs[NUMERIC].dtype == np.float32
+    assert inputs[NUMERIC][0] == 30
+    assert np.isnan(inputs[NUMERIC][1])
+    assert inputs[TOKENS].tolist() == [[[4, 5], [0, 0]], [[0, 0], [7, 0]]]
+    assert inputs[HOUR].tolist() == [0, 0], "at night nobody knows the hour of the visit"
+
+
+def test_an_input_without_a_column_is_none() -> None:
+    assert not {CATEGORICAL, NUMERIC, TOKENS, HOUR} & set(tower_inputs(states([[1]]), length=3, now=7))
 
 
 def test_lists_are_for_the_day_after_the_histories() -> None:

@@ -19,7 +19,7 @@ from recjobs.errors import ContractError, CorruptFileError, MissingInputError, S
 from recjobs.manifest import SourceFile
 from recjobs.sources import reading
 from recjobs.sources.casting import cast_cells
-from recjobs.sources.config import EventsSource, EventType, ItemsSource, SnapshotSource
+from recjobs.sources.config import EventsSource, EventType, ItemsSource, UsersSource
 from recjobs.sources.contract import Contract, event_contract, item_contract, user_contract
 from recjobs.sources.reading import read_blocks
 
@@ -261,7 +261,7 @@ def test_snapshots_have_their_declared_columns(tmp_path: Path) -> None:
         ("1", "Cup, blue", False, 4.5, [0.5, 1.0], "red")
     ]
     assert bad[c.REASON].to_list() == ["available is no true or false"]
-    users = user_contract(SnapshotSource(path="x", format="csv", numeric=["age"]))
+    users = user_contract(UsersSource(path="x", format="csv", numeric=["age"]))
     (tmp_path / "rows.csv").write_text("user_id,signup_at,age\nann,2026-01-01T12:00Z,\n")
     assert read(tmp_path / "rows.csv", users)[0].select("signup_at", "age").rows() == [(NOON, None)]
 

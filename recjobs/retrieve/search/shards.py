@@ -106,7 +106,7 @@ def _embedder(task: EmbedTask) -> Callable[[str], Record]:
 
 def _embed_part(task: EmbedTask, tower: Tower, part: str) -> Record:
     with storage.reading(storage.join(task.users, part)) as stream:
-        users = pl.read_parquet(stream, columns=list(STATE_COLUMNS))
+        users = pl.read_parquet(stream, columns=[*STATE_COLUMNS, *task.facts.user_columns.state_columns()])
     write_table(embed_shard(tower, users, task), storage.join(task.vectors, part))
     return {"users": users.height}
 

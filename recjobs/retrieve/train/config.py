@@ -30,6 +30,13 @@ class RetrieveTrainConfig(Section):
     """Share of ids replaced by the unknown id in training, so that new ids work."""
     user_embedding: bool = True
     """Whether the user tower has an embedding of the user's id beside the history."""
+    activity: bool = True
+    """Whether the user tower counts how active the user is: events, days with one, days since the oldest."""
+    context: list[Literal["weekday", "hour"]] = []
+    """What is known of the visit that is foreseen. The weekday of a nightly list is the following day's; its hour
+    (UTC) is unknown, so learning it only keeps it from blurring the rest."""
+    context_dropout: float = Field(0.5, ge=0, lt=1)
+    """Share of training windows whose hour is hidden, so that an unknown one works."""
     targets: Literal["next_day", "next_event"] = "next_day"
     """Where an event is foreseen from: the end of the user's last active day before it, as a nightly list is, or
     the event before it."""
@@ -64,6 +71,8 @@ class RetrieveTrainConfig(Section):
     """The drift of a night's towers above which the next night trains in full."""
     country_buckets: int = Field(64, ge=2)
     """Hash buckets of the country; region, language and age band have as many each."""
+    user_buckets: int = Field(1024, ge=2)
+    """Hash buckets of each declared categorical column of users."""
     item_buckets: int = Field(16_384, ge=2)
     """Hash buckets of category prefixes, brands, sellers and declared categorical columns together."""
 

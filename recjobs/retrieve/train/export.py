@@ -1,6 +1,7 @@
 """The trained towers as SavedModels with explicit signatures, for another process to load.
 
-`item_tower`: `item_index` int32[N] to `vector` float32[N, D]. `user_tower`: the inputs that
+`item_tower`: `item_index` int32[N] to `vector` float32[N, D]; its signature `unseen` gives the vectors that the
+items would have without an event, from their content alone. `user_tower`: the inputs that
 `recjobs.retrieve.user_features` makes, to `vector` float32[B, D]; it carries every item's
 representation, so that it needs nothing beside it.
 """
@@ -13,9 +14,22 @@ from recjobs import columns, storage
 from recjobs.errors import ModelError
 from recjobs.manifest import Output
 from recjobs.retrieve.framework import tf
+from recjobs.retrieve.signatures import DEFAULT, UNSEEN
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.targets import SECONDS_A_DAY
-from recjobs.retrieve.user_features import EVENT_FIELDS, EVENT_TYPE, ITEM, NOW, SIDE_FIELDS, TIME
+from recjobs.retrieve.train.user_tower import UserTower
+from recjobs.retrieve.user_features import (
+    CATEGORICAL,
+    EVENT_FIELDS,
+    EVENT_TYPE,
+    HOUR,
+    ITEM,
+    NOW,
+    NUMERIC,
+    SIDE_FIELDS,
+    TIME,
+    TOKENS,
+)
 
 ITEM_TOWER = "item_tower"
 USER_TOWER = "user_tower"
@@ -29,12 +43,20 @@ class ServingItemTower(tf.Module):  # type: ignore[misc]
     def __init__(self, model: TwoTower) -> None:
         super().__init__(name=ITEM_TOWER)
         self.tower = model.items
-        self.serve = tf.function(
-            self._serve, input_signature=[tf.TensorSpec([None], tf.int32, name=columns.ITEM_INDEX)]
-        )
+        signature = [tf.TensorSpec([None], tf.int32, name=columns.ITEM_INDEX)]
+        self.serve = tf.function(self._serve, input_signature=signature)
+        self.serve_unseen = tf.function(self._serve_unseen, input_signature=signature)
+
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """What another process can call, by name."""
+        return {DEFAULT: self.serve, UNSEEN: self.serve_unseen}
 
     def _serve(self, item_index: Any) -> dict[str, Any]:
         return {columns.VECTOR: self.tower.vector(self.tower.representation(item_index))}
+
+    def _serve_unseen(self, item_index: Any) -> dict[str, Any]:
+        return {columns.VECTOR: self.tower.vector(self.tower.representation(item_index, unseen=True))}
 
 
 class ServingUserTower(tf.Module):  # type: ignore[misc]
@@ -44,7 +66,12 @@ class ServingUserTower(tf.Module):  # type: ignore[misc]
         super().__init__(name=USER_TOWER)
         self.tower = model.users
         self.item_representation = tf.Variable(representation, trainable=False, name="item_representation")
-        self.serve = tf.function(self._serve, input_signature=_user_signature())
+        self.serve = tf.function(self._serve, input_signature=_user_signature(model.users))
+
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """What another process can call, by name."""
+        return {DEFAULT: self.serve}
 
     def _serve(self, inputs: dict[str, Any]) -> dict[str, Any]:
         length = tf.reduce_sum(tf.cast(inputs[ITEM] > 0, tf.int32), axis=1)
@@ -55,17 +82,36 @@ class ServingUserTower(tf.Module):  # type: ignore[misc]
             inputs[EVENT_TYPE],
             inputs[TIME] // SECONDS_A_DAY,
             query_day,
-            {name: inputs[name] for name in (*SIDE_FIELDS, columns.USER_INDEX)},
+            {name: inputs[name] for name in self.tower.side_inputs()} | _hours(inputs, positions),
             training=False,
         )
         return {columns.VECTOR: tf.gather(vectors, length, batch_dims=1)}
 
 
-def _user_signature() -> list[dict[str, Any]]:
+def _hours(inputs: dict[str, Any], positions: Any) -> dict[str, Any]:
+    """The hour at every position, where the tower reads it."""
+    return {name: tf.tile(inputs[name][:, None], [1, positions]) for name in (HOUR,) if name in inputs}
+
+
+def _user_signature(tower: UserTower) -> list[dict[str, Any]]:
     events = {name: tf.TensorSpec([None, None], tf.int64, name=name) for name in EVENT_FIELDS}
     side = {name: tf.TensorSpec([None], tf.string, name=name) for name in SIDE_FIELDS}
     numbers = {name: tf.TensorSpec([None], tf.int64, name=name) for name in (columns.USER_INDEX, NOW)}
-    return [events | side | numbers]
+    if HOUR in tower.config.context:
+        numbers[HOUR] = tf.TensorSpec([None], tf.int64, name=HOUR)
+    return [events | side | numbers | _further_signature(tower)]
+
+
+def _further_signature(tower: UserTower) -> dict[str, Any]:
+    if tower.about is None:
+        return {}
+    further = tower.about.columns
+    specs = {
+        CATEGORICAL: tf.TensorSpec([None, len(further.categorical)], tf.string, name=CATEGORICAL),
+        NUMERIC: tf.TensorSpec([None, len(further.numeric)], tf.float32, name=NUMERIC),
+        TOKENS: tf.TensorSpec([None, len(further.text), further.tokens], tf.int64, name=TOKENS),
+    }
+    return {name: specs[name] for name in further.inputs()}
 
 
 def export(model: TwoTower, optimizer: Any, items: int, out: Output) -> None:
@@ -99,4 +145,4 @@ def _representations(model: TwoTower, items: int) -> Any:
 
 def _save(tower: Any, uri: str) -> None:
     with storage.writing_folder(uri) as folder:
-        tf.saved_model.save(tower, str(folder), signatures={"serving_default": tower.serve})
+        tf.saved_model.save(tower, str(folder), signatures=tower.signatures)

@@ -1,7 +1,7 @@
 """The item tower: what is known of an item as one vector.
 
 id (or the unknown id) ──────────────── embedding ──────────────┐
-title tokens ──────────── mean of embeddings ─┐                 + ── vector
+title, further texts ──── means of tokens ────┐                 + ── vector
 category prefixes, brand… sum of embeddings ──┼─ norm ─ dense ──┘
 price, age, numbers ───── linear ─────────────┤
 ready-made vectors ────── linear ─────────────┘
@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from recjobs.retrieve.framework import tf
-from recjobs.retrieve.item_features import ItemFeatures
+from recjobs.retrieve.item_features import Ints, ItemFeatures
+from recjobs.retrieve.train.texts import Scales, mean_of_tokens, token_table
 
 ID_DEVIATION = 0.02
 
@@ -35,9 +34,17 @@ class ItemTower(tf.Module):  # type: ignore[misc]
         self.id_embedding = _embedding("item_id", features.warm + 1, size)
         self.content = _Content(features, size, hash_rows, token_rows) if features.has_content else None
 
-    def representation(self, items: Any, id_dropout: float = 0.0) -> Any:
-        """float32[N, D]: id plus content of each item in int[N]; ids are dropped at random in training."""
-        known = tf.where(items <= self.warm, items, 0)
+    @property
+    def token_embedding(self) -> Any:
+        """The table of the vocabulary's tokens, None where no item has any."""
+        return None if self.content is None else self.content.token_embedding
+
+    def representation(self, items: Any, id_dropout: float = 0.0, unseen: bool = False) -> Any:
+        """float32[N, D]: id plus content of each item in int[N]; ids are dropped at random in training.
+
+        `unseen` gives every item the unknown id, as if none had ever had an event.
+        """
+        known = tf.zeros_like(items) if unseen else tf.where(items <= self.warm, items, 0)
         if id_dropout:
             dropped = tf.random.uniform(tf.shape(items)) < id_dropout
             known = tf.where(dropped, 0, known)
@@ -56,7 +63,9 @@ class _Content(tf.Module):  # type: ignore[misc]
 
     def __init__(self, features: ItemFeatures, size: int, hash_rows: int, token_rows: int) -> None:
         super().__init__(name="content")
-        self.token_embedding = _embedding("token", token_rows, size) if features.tokens.shape[1] else None
+        self.text_columns = len(_texts(features))
+        self.token_embedding = token_table(token_rows, size) if self.text_columns else None
+        self.scales = Scales(self.text_columns, size)
         self.hash_embedding = _embedding("hashed", hash_rows, size) if features.hashed.shape[1] else None
         self.numeric = _linear(size) if features.numeric.shape[1] else None
         self.ready_made = _linear(size) if features.vectors.shape[1] else None
@@ -69,7 +78,8 @@ class _Content(tf.Module):  # type: ignore[misc]
     def __call__(self, features: dict[str, Any]) -> Any:
         parts = []
         if self.token_embedding is not None:
-            parts.append(_mean_of_known(self.token_embedding, features["tokens"]))
+            texts = (features[_text_name(place)] for place in range(self.text_columns))
+            parts.append(self.scales([mean_of_tokens(self.token_embedding, tokens) for tokens in texts]))
         if self.hash_embedding is not None:
             parts.append(_sum_of_known(self.hash_embedding, features["hashed"]))
         if self.numeric is not None:
@@ -80,8 +90,8 @@ class _Content(tf.Module):  # type: ignore[misc]
 
 
 def _constants(features: ItemFeatures) -> dict[str, Any]:
-    arrays = {
-        "tokens": features.tokens,
+    arrays: dict[str, Any] = {_text_name(place): tokens for place, tokens in enumerate(_texts(features))}
+    arrays |= {
         "hashed": features.hashed,
         "numeric": features.numeric,
         "vectors": features.vectors,
@@ -91,6 +101,15 @@ def _constants(features: ItemFeatures) -> dict[str, Any]:
         for name, array in arrays.items()
         if array.shape[1]
     }
+
+
+def _texts(features: ItemFeatures) -> list[Ints]:
+    """The tokens of every text column that has any: the title's and the further ones'."""
+    return [tokens for tokens in (features.tokens, *features.texts) if tokens.shape[1]]
+
+
+def _text_name(place: int) -> str:
+    return "tokens" if place == 0 else f"tokens_{place}"
 
 
 def _embedding(name: str, rows: int, size: int) -> Any:
@@ -106,8 +125,3 @@ def _linear(size: int) -> Any:
 def _sum_of_known(table: Any, indexes: Any) -> Any:
     known = tf.cast(indexes > 0, tf.float32)
     return tf.einsum("nfd,nf->nd", tf.gather(table, indexes), known)
-
-
-def _mean_of_known(table: Any, indexes: Any) -> Any:
-    count = tf.reduce_sum(tf.cast(indexes > 0, tf.float32), axis=1, keepdims=True)
-    return _sum_of_known(table, indexes) / tf.maximum(count, np.float32(1))

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recjobs import columns
 from recjobs.retrieve.framework import tf, tfrs
 from recjobs.retrieve.item_features import ItemFeatures
 from recjobs.retrieve.train.config import RetrieveTrainConfig
+from recjobs.retrieve.train.context import hour
 from recjobs.retrieve.train.item_tower import ItemTower
 from recjobs.retrieve.train.sequences import FIRST_TARGET
 from recjobs.retrieve.train.targets import SECONDS_A_DAY, TargetRule, Targets, shuffle_ties
 from recjobs.retrieve.train.user_tower import UserTower
-from recjobs.retrieve.user_features import EVENT_FIELDS, EVENT_TYPE, ITEM, SIDE_FIELDS, TIME
+from recjobs.retrieve.user_features import EVENT_FIELDS, EVENT_TYPE, HOUR, ITEM, TIME
 
 
 class Loss(NamedTuple):
@@ -85,7 +85,7 @@ class TwoTower(tf.Module):  # type: ignore[misc]
             events[EVENT_TYPE][:, :-1],
             day[:, :-1],
             day,
-            {name: batch[name] for name in (*SIDE_FIELDS, columns.USER_INDEX)},
+            {name: batch[name] for name in self.users.side_inputs()} | {HOUR: hour(events[TIME])},
             training=True,
         )
 

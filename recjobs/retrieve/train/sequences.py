@@ -21,7 +21,16 @@ from recjobs import columns
 from recjobs.errors import CorruptFileError, ModelError
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.config import RetrieveTrainConfig
-from recjobs.retrieve.user_features import EVENT_FIELDS, ITEM, SIDE_FIELDS
+from recjobs.retrieve.user_features import (
+    CATEGORICAL,
+    EVENT_FIELDS,
+    ITEM,
+    NO_COLUMNS,
+    NUMERIC,
+    SIDE_FIELDS,
+    TOKENS,
+    UserColumns,
+)
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +76,14 @@ def sequence_files(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.rglob("part-*.tfrecord"))
 
 
-def windows(files: Sequence[str], config: RetrieveTrainConfig) -> Any:
-    """A dataset of windows in the files' order: int64 vectors by event field, side features, `first_target`."""
+def windows(files: Sequence[str], config: RetrieveTrainConfig, further: UserColumns = NO_COLUMNS) -> Any:
+    """A dataset of windows in the files' order: int64 vectors by event field, side features, `first_target`.
+
+    Side features are those of every user and the inputs that `further` columns make.
+    """
     records = tf.data.TFRecordDataset(list(files)).batch(_PARSE_BATCH)
     cut = records.map(
-        lambda batch: _cut(_parse(batch), config.sequence_length, config.windows_per_user),
+        lambda batch: _cut(_parse(batch, further), config.sequence_length, config.windows_per_user),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     # A row of a ragged tensor is a tensor, but tf.data knows that only after a map.
@@ -100,12 +112,18 @@ def window_widths(files: Sequence[str], config: RetrieveTrainConfig) -> npt.NDAr
     return counts
 
 
-def batches(files: Sequence[str], config: RetrieveTrainConfig, buckets: Buckets, seed: int) -> Any:
+def batches(
+    files: Sequence[str],
+    config: RetrieveTrainConfig,
+    buckets: Buckets,
+    seed: int,
+    further: UserColumns = NO_COLUMNS,
+) -> Any:
     """Shuffled batches of windows, padded with 0 on the right to the longest of the batch.
 
     Each iteration over the dataset is another order; the orders follow from `seed`.
     """
-    shuffled = windows(files, config).shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
+    shuffled = windows(files, config, further).shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
     grouped = shuffled.bucket_by_sequence_length(
         lambda row: tf.size(row[ITEM]),
         bucket_boundaries=[width + 1 for width in buckets.widths[:-1]],
@@ -114,13 +132,41 @@ def batches(files: Sequence[str], config: RetrieveTrainConfig, buckets: Buckets,
     return grouped.prefetch(4)
 
 
-def _parse(records: Any) -> dict[str, Any]:
+def _parse(records: Any, further: UserColumns = NO_COLUMNS) -> dict[str, Any]:
     features: dict[str, Any] = {
         field: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64) for field in EVENT_FIELDS
     }
     features |= {field: tf.io.FixedLenFeature([], tf.string, default_value="") for field in SIDE_FIELDS}
     features[columns.USER_INDEX] = tf.io.FixedLenFeature([], tf.int64)
-    return dict(tf.io.parse_example(records, features))
+    parsed = dict(tf.io.parse_example(records, features | _told_features(further)))
+    return {name: values for name, values in parsed.items() if name in features} | _told(parsed, further)
+
+
+def _told_features(further: UserColumns) -> dict[str, Any]:
+    """How to read what users' further columns say; a field that is not there is unknown."""
+    text = dict.fromkeys(further.categorical, tf.io.FixedLenFeature([], tf.string, default_value=""))
+    number = dict.fromkeys(further.numeric, tf.io.FixedLenFeature([], tf.float32, default_value=float("nan")))
+    names = [columns.tokens_column(name) for name in further.text]
+    tokens = dict.fromkeys(names, tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64))
+    return {columns.told_field(name): feature for name, feature in (text | number | tokens).items()}
+
+
+def _told(parsed: dict[str, Any], further: UserColumns) -> dict[str, Any]:
+    """The inputs of `user_features` that further columns make, of a batch of sequences."""
+
+    def of(names: tuple[str, ...]) -> list[Any]:
+        return [parsed[columns.told_field(name)] for name in names]
+
+    made: dict[str, Any] = {}
+    if further.categorical:
+        made[CATEGORICAL] = tf.stack(of(further.categorical), axis=1)
+    if further.numeric:
+        made[NUMERIC] = tf.stack(of(further.numeric), axis=1)
+    if further.text:
+        lists = of(tuple(columns.tokens_column(name) for name in further.text))
+        padded = [tokens.to_tensor(shape=[None, further.tokens]) for tokens in lists]
+        made[TOKENS] = tf.stack(padded, axis=1)
+    return made
 
 
 def _lengths(parsed: dict[str, Any]) -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import asdict
 from datetime import date
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +17,20 @@ from recjobs import columns, storage
 from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.item_features import ItemFeatures, item_features
+from recjobs.retrieve.train.about import About
 from recjobs.retrieve.train.checks import training_checks
 from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.train.curves import write_curves
 from recjobs.retrieve.train.export import export
 from recjobs.retrieve.train.fit import Curves, fit, optimizer_of
 from recjobs.retrieve.train.item_tower import ItemTower
+from recjobs.retrieve.train.known_users import KnownUsers, known_users
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.sequences import batches, buckets_of, sequence_files, window_widths
 from recjobs.retrieve.train.targets import TargetRule
+from recjobs.retrieve.train.texts import token_table
 from recjobs.retrieve.train.user_tower import UserTower
+from recjobs.retrieve.user_features import UserColumns
 from recjobs.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -43,13 +49,14 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     extract = inputs["extract"]
     tf.keras.utils.set_random_seed(config.seed)
     features = _features(extract, config, inputs)
-    model = _model(features, extract, config, inputs.cutoffs.train_until)
+    known = known_users(extract, config.users)
+    model = _model(features, known, token_rows(extract), config, inputs.cutoffs.train_until)
     with storage.local_folder(extract.uri("sequences")) as folder:
-        curves, optimizer, rows = _train(model, sequence_files(folder), settings, config.seed)
+        curves, optimizer, rows = _train(model, sequence_files(folder), settings, known.columns, config.seed)
     exported = time.perf_counter()
     export(model, optimizer, features.items, out)
     write_curves(curves, out)
-    _describe(features, config, out)
+    _describe(features, known.columns, config, out)
     return out.manifest(
         rows=rows | {"items": features.items, "warm_items": features.warm},
         metrics={"loss": curves.epochs[-1].loss, "full_softmax": float(model.full_softmax)},
@@ -72,20 +79,40 @@ def _features(extract: Manifest, config: Settings, inputs: Inputs) -> ItemFeatur
         categorical=declared.categorical if declared else (),
         numeric=declared.numeric if declared else (),
         vectors=declared.vectors if declared else (),
+        text=declared.text if declared else (),
     )
 
 
-def _model(features: ItemFeatures, extract: Manifest, config: Settings, train_until: date) -> TwoTower:
+def _model(features: ItemFeatures, known: KnownUsers, token_rows: int, config: Settings, train_until: date) -> TwoTower:
     settings = config.retrieve.train
     items = ItemTower(
         features,
         size=settings.embedding_size,
         hash_rows=settings.item_buckets + 1,
-        token_rows=int(features.tokens.max(initial=0)) + 1,
+        token_rows=token_rows,
         cosine=settings.similarity == "cosine",
     )
-    users = UserTower(settings, users=_known_users(extract), event_types=len(config.events.types))
+    about = About(
+        known,
+        size=settings.embedding_size,
+        buckets=settings.user_buckets,
+        tokens=_user_tokens(items, known, token_rows, settings),
+    )
+    users = UserTower(
+        settings,
+        users=known.largest,
+        event_types=len(config.events.types),
+        dislikes=np.flatnonzero(event_weights(config) < 0).tolist(),
+        about=about,
+    )
     return TwoTower(items, users, features, _target_rule(config, train_until), settings)
+
+
+def _user_tokens(items: ItemTower, known: KnownUsers, token_rows: int, settings: RetrieveTrainConfig) -> Any:
+    """The items' table of tokens, or one of the users' own where only they have texts."""
+    if not known.columns.text or items.token_embedding is not None:
+        return items.token_embedding
+    return token_table(token_rows, settings.embedding_size)
 
 
 def _target_rule(config: Settings, train_until: date) -> TargetRule:
@@ -107,18 +134,16 @@ def event_weights(config: Settings) -> npt.NDArray[np.float32]:
     return weights
 
 
-def _known_users(extract: Manifest) -> int:
-    """The largest user index in the user states."""
-    largest = 0
-    for part in extract.parts("users"):
-        with storage.reading(part.uri) as stream:
-            index = pl.read_parquet(stream, columns=[columns.USER_INDEX])[columns.USER_INDEX]
-        largest = max(largest, int(index.max() or 0))  # type: ignore[arg-type]
-    return largest
+def token_rows(extract: Manifest) -> int:
+    """One more than the largest index of a token in the vocabulary: the rows of the towers' table of tokens."""
+    with storage.reading(extract.uri("vocabulary.parquet")) as stream:
+        vocabulary = pl.read_parquet(stream, columns=[columns.VOCABULARY_COLUMN, columns.VOCABULARY_INDEX])
+    tokens = vocabulary.filter(pl.col(columns.VOCABULARY_COLUMN) == columns.TOKEN)[columns.VOCABULARY_INDEX]
+    return int(tokens.max() or 0) + 1  # type: ignore[arg-type]
 
 
 def _train(
-    model: TwoTower, files: list[str], settings: RetrieveTrainConfig, seed: int
+    model: TwoTower, files: list[str], settings: RetrieveTrainConfig, further: UserColumns, seed: int
 ) -> tuple[Curves, object, dict[str, int]]:
     buckets = buckets_of(settings)
     widths = window_widths(files, settings)
@@ -134,7 +159,7 @@ def _train(
     curves = fit(
         model,
         optimizer,
-        batches(files, settings, buckets, seed),
+        batches(files, settings, buckets, seed, further),
         epochs=settings.epochs,
         steps_per_epoch=steps,
         windows=windows,
@@ -143,7 +168,7 @@ def _train(
     return curves, optimizer, {"windows": windows, "steps": len(curves.steps)}
 
 
-def _describe(features: ItemFeatures, config: Settings, out: Output) -> None:
+def _describe(features: ItemFeatures, further: UserColumns, config: Settings, out: Output) -> None:
     """Writes `towers.json`: what the next stage must know to feed the towers."""
     settings = config.retrieve.train
     content = {
@@ -153,5 +178,7 @@ def _describe(features: ItemFeatures, config: Settings, out: Output) -> None:
         "items": features.items,
         "warm_items": features.warm,
         "event_codes": config.event_codes(),
+        "user_columns": asdict(further),
+        "context": settings.context,
     }
     storage.write_bytes(out.uri("towers.json"), json.dumps(content, indent=1).encode())

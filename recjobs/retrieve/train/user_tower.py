@@ -2,17 +2,24 @@
 
 events: item representation + type ── dropout ── encoder ── norm ─┐
 country, region, language, age band: hashed embeddings ──┐        + ── vector
+declared columns, interests ──────── `about` ────────────┤        │
+weekday, hour ────────────────────── `context` ──────────┤        │
 user id (or the unknown id) ──────── embedding ──────────┴────────┤
-days since the newest event ──────── embedding ───────────────────┘
+days since the newest event ──────── embedding ───────────────────┤
+events, active days ──────────────── linear ──────────────────────┘
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from recjobs import columns
 from recjobs.retrieve.framework import tf
+from recjobs.retrieve.train.about import About, hashed, known_rows
+from recjobs.retrieve.train.activity import Activity
 from recjobs.retrieve.train.config import RetrieveTrainConfig
+from recjobs.retrieve.train.context import Context
 from recjobs.retrieve.train.encoders import AGE_BUCKETS, age_bucket, encoder_of
 from recjobs.retrieve.train.targets import BEFORE_ALL
 from recjobs.retrieve.user_features import SIDE_FIELDS
@@ -21,11 +28,23 @@ from recjobs.retrieve.user_features import SIDE_FIELDS
 class UserTower(tf.Module):  # type: ignore[misc]
     """Histories and side features to vectors. Text is hashed inside, so that training and night agree."""
 
-    def __init__(self, config: RetrieveTrainConfig, *, users: int, event_types: int) -> None:
+    def __init__(
+        self,
+        config: RetrieveTrainConfig,
+        *,
+        users: int,
+        event_types: int,
+        dislikes: Sequence[int] = (),
+        about: About | None = None,
+    ) -> None:
         super().__init__(name="user_tower")
         size = config.embedding_size
         self.config = config
+        self.about = about
+        self.context = Context(config.context, size=size, dropout=config.context_dropout)
+        self.activity = Activity(size, config.sequence_length) if config.activity else None
         self.type_embedding = _table("type", event_types + 1, size)
+        self.type_factor = _type_factor(event_types, dislikes) if dislikes else None
         self.start = _table("start", 1, size)
         self.age_embedding = _table("age", AGE_BUCKETS, size)
         self.side_embedding = {name: _table(name, config.country_buckets + 1, size) for name in SIDE_FIELDS}
@@ -41,15 +60,23 @@ class UserTower(tf.Module):  # type: ignore[misc]
         self.dropout = tf.keras.layers.Dropout(config.dropout)
         self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
 
+    def side_inputs(self) -> tuple[str, ...]:
+        """The inputs that say one thing of a user, whatever the position."""
+        further = () if self.about is None else self.about.columns.inputs()
+        return (*SIDE_FIELDS, columns.USER_INDEX, *further)
+
     def __call__(
         self, history: Any, event_type: Any, event_day: Any, query_day: Any, side: dict[str, Any], training: bool
     ) -> Any:
         """float32[B, H + 1, D]: row p is the user after p events.
 
         `history` float32[B, H, D] are item representations; `event_type`, `event_day` int64[B, H]; `query_day`
-        int64[B, H + 1]; `side` the side features and `user_index`, each [B].
+        int64[B, H + 1]; `side` the side features and `user_index`, each [B], the inputs of `about`, and the hour
+        of each position where the context has it, int64[B, H + 1].
         """
         about = self._side(side, training)[:, None, :]
+        if self.type_factor is not None:
+            history *= tf.gather(self.type_factor, event_type)
         events = history * history.shape[-1] ** 0.5 + tf.gather(self.type_embedding, event_type)
         beginning = tf.tile(self.start[None], [tf.shape(history)[0], 1, 1]) + about
         x = self.dropout(tf.concat([beginning, events], axis=1), training=training)
@@ -57,7 +84,9 @@ class UserTower(tf.Module):  # type: ignore[misc]
         day = tf.concat([before, event_day], axis=1)
         encoded = self.encoder(x, day, query_day, training)
         newest = tf.one_hot(age_bucket(day, query_day), AGE_BUCKETS) @ self.age_embedding
-        return self._vector(self.norm(encoded + newest) + about)
+        if self.activity is not None:
+            newest += self.activity(day, query_day)
+        return self._vector(tf.add_n([self.norm(encoded + newest) + about, *self.context(query_day, side, training)]))
 
     def _vector(self, vectors: Any) -> Any:
         return tf.math.l2_normalize(vectors, axis=-1) if self.config.similarity == "cosine" else vectors
@@ -65,11 +94,13 @@ class UserTower(tf.Module):  # type: ignore[misc]
     def _side(self, side: dict[str, Any], training: bool) -> Any:
         """float32[B, D]: the sum of the embeddings of all that is known of the user."""
         parts = [
-            _known(table, hashed(side[name], self.config.country_buckets))
+            known_rows(table, hashed(side[name], self.config.country_buckets))
             for name, table in self.side_embedding.items()
         ]
         if self.user_embedding is not None:
             parts.append(tf.gather(self.user_embedding, self._user(side[columns.USER_INDEX], training)))
+        if self.about is not None:
+            parts += self.about(side)
         return tf.add_n(parts)
 
     def _user(self, users: Any, training: bool) -> Any:
@@ -79,13 +110,14 @@ class UserTower(tf.Module):  # type: ignore[misc]
         return tf.where(dropped, tf.zeros_like(users), users)
 
 
-def hashed(text: Any, buckets: int) -> Any:
-    """The bucket of each text in [1, buckets], 0 for an empty one; the same in every process and version."""
-    return tf.where(text == "", tf.zeros([], tf.int64), tf.strings.to_hash_bucket_fast(text, buckets) + 1)
+def _type_factor(event_types: int, dislikes: Sequence[int]) -> Any:
+    """What an item counts for by the event's type, learned from 1 on, from -1 for a dislike: float32[types + 1, 1].
 
-
-def _known(table: Any, indexes: Any) -> Any:
-    return tf.gather(table, indexes) * tf.cast(indexes > 0, tf.float32)[:, None]
+    Without it a disliked item draws the history's mean to its like before anything is learned, and
+    the few dislikes there are would have to unlearn that.
+    """
+    factor = [[-1.0 if code in dislikes else 1.0] for code in range(event_types + 1)]
+    return tf.Variable(factor, name="type_factor")
 
 
 def _table(name: str, rows: int, size: int) -> Any:

@@ -1,0 +1,54 @@
+"""The context of what is foreseen: weekday, hour and device of a visit, as one vector for every position.
+
+The weekday of the day a nightly list is for is known at night. The hour and the device are not: in
+training they are hidden at random, so that the row for "unknown" stands for what is usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from recjobs.retrieve.framework import tf
+from recjobs.retrieve.user_features import HOUR
+
+WEEKDAY, HOURS = "weekday", "hour"
+ROWS = {WEEKDAY: 8, HOURS: 25}
+"""Rows of each embedding; 0 is unknown."""
+_MONDAY = 3
+"""Days from a Monday to the first day of Unix time."""
+
+
+class Context(tf.Module):  # type: ignore[misc]
+    """The chosen parts of the context to their sum, float32[B, P, D]. All start at zero: at first it says nothing."""
+
+    def __init__(self, parts: Sequence[str], *, size: int, dropout: float) -> None:
+        super().__init__(name="context")
+        self.dropout = dropout
+        self.embedding = {name: tf.Variable(tf.zeros([ROWS[name], size]), name=f"{name}_embedding") for name in parts}
+
+    def __call__(self, query_day: Any, side: dict[str, Any], training: bool) -> list[Any]:
+        """A float32[B, P, D] for each part, from `query_day` int64[B, P] and the hour int64[B, P] in `side`."""
+        found = []
+        if WEEKDAY in self.embedding:
+            found.append(tf.gather(self.embedding[WEEKDAY], weekday(query_day)))
+        if HOURS in self.embedding:
+            found.append(tf.gather(self.embedding[HOURS], self._hidden(side[HOUR], training)))
+        return found
+
+    def _hidden(self, values: Any, training: bool) -> Any:
+        """`values`, 0 at random in training: for a whole row at once, as at night."""
+        if not training or not self.dropout:
+            return values
+        hidden = tf.random.uniform(tf.shape(values)[:1]) < self.dropout
+        return tf.where(hidden[:, None], tf.zeros_like(values), values)
+
+
+def weekday(day: Any) -> Any:
+    """1 for Monday … 7 for Sunday, of days since 1970-01-01."""
+    return (day + _MONDAY) % 7 + 1
+
+
+def hour(seconds: Any) -> Any:
+    """1 for the hour that begins at midnight UTC … 24, of Unix seconds."""
+    return seconds % 86_400 // 3_600 + 1
