@@ -22,6 +22,8 @@ from recjobs import storage
 from recjobs.errors import CorruptFileError, GateRefusedError, MissingInputError
 
 MANIFEST_NAME = "manifest.json"
+RESUME = "resume"
+"""The folder beside a run's attempts with what a killed one can go on from; it is no attempt, and no result."""
 
 
 class _Record(BaseModel):

@@ -15,6 +15,7 @@ import numpy as np
 
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.item_features import ItemFeatures
+from recjobs.retrieve.train.chance import uniform
 
 ID_DEVIATION = 0.02
 
@@ -39,7 +40,7 @@ class ItemTower(tf.Module):  # type: ignore[misc]
         """float32[N, D]: id plus content of each item in int[N]; ids are dropped at random in training."""
         known = tf.where(items <= self.warm, items, 0)
         if id_dropout:
-            dropped = tf.random.uniform(tf.shape(items)) < id_dropout
+            dropped = uniform(tf.shape(items)) < id_dropout
             known = tf.where(dropped, 0, known)
         rows = tf.gather(self.id_embedding, known)
         if self.content is None:
