@@ -79,8 +79,7 @@ class Trainer:
         self.data = data
         self.seed = seed
         self.strategy = tf.distribute.get_strategy()
-        self._build()
-        self._step = tf.function(self._distributed_step, reduce_retracing=True)
+        self._step = self._traced(self._build())
 
     def fit(
         self,
@@ -102,6 +101,7 @@ class Trainer:
         variables = state_of(self.model, self.optimizer)
         if progress.last is not None:
             put_back(variables, progress.last)
+            progress.last = None
         after_epoch(progress.curves)
         while not _is_over(progress.curves, epochs, watch):
             self._next_epoch(progress, epochs, variables, watch)
@@ -143,13 +143,21 @@ class Trainer:
 
     # -- a step
 
-    def _build(self) -> None:
-        """Makes all variables, so that they can be given values before the first step."""
+    def _build(self) -> dict[str, Any]:
+        """Makes all variables, so that they can be given values before the first step. Returns the windows used."""
         batch = next(self.data.batches(1))
         one = {name: tf.constant(values[:1]) for name, values in batch.items()}
         with self.strategy.scope():
-            self.model.loss_of(one, tf.constant([self.seed, 0], tf.int32))
+            self.model.loss_of(one, tf.constant([self.seed % (1 << 31), 0], tf.int32))
             self.optimizer.build(self.model.trainable_variables)
+        return one
+
+    def _traced(self, example: dict[str, Any]) -> Any:
+        """The step as a graph: one for batches of all sizes, where one device takes them whole."""
+        if self.strategy.num_replicas_in_sync > 1:
+            return tf.function(self._distributed_step, reduce_retracing=True)
+        spec = {name: tf.TensorSpec([None] * values.shape.rank, values.dtype) for name, values in example.items()}
+        return tf.function(self._distributed_step, input_signature=[spec, tf.TensorSpec([2], tf.int32)])
 
     def _run(self, batch: Batch, step: int) -> tuple[float, float]:
         seed = tf.constant([self.seed % (1 << 31), step], tf.int32)

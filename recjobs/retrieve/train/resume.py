@@ -37,7 +37,7 @@ class Progress:
     curves: Curves = field(default_factory=Curves)
     last: Arrays | None = None
     best: Arrays | None = None
-    """None where the last epoch is the best."""
+    """None where nothing is validated: then the last epoch is the one that is kept."""
 
 
 class Resume:
