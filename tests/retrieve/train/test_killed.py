@@ -56,7 +56,7 @@ def plan_of(folder: Path, extract: Manifest, extract_uri: str, run: str) -> str:
 
 def kill_after_epochs(resume: Path, epochs: int) -> None:
     """Waits until so many epochs are saved, then kills the stage's process."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 500
     while time.monotonic() < deadline:
         saved = [int(path.parent.name[:5]) for path in resume.rglob("state.json")]
         if saved and max(saved) >= epochs:
