@@ -36,7 +36,7 @@ def losses(precision):
     model = stage._model(features, extract, config, rule)
     optimizer = devices.with_precision(optimizer_of(config.retrieve.train, 100), precision)
     curves = Trainer(model, optimizer, data, 1).fit(1)
-    return curves.steps, type(optimizer).__name__, [float(v) for v in devices.scaling_of(optimizer)]
+    return curves.steps, type(optimizer).__name__, [float(v.numpy()) for v in devices.scaling_of(optimizer)]
 
 found = {"one": losses("auto")}
 strategy = devices.strategy_of()
