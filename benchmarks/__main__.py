@@ -16,6 +16,7 @@ from rich.table import Table
 
 BENCHMARKS = {
     "extract": "Polars doing the same histories and counts",
+    "retrieve_train": "the same steps on batches made beforehand, with the plain softmax where it is full",
     "retrieve_search": "bare search_batched_parallel on the same arrays",
     "rank_score": "bare model call on prepared batches",
     "publish": "bare binary COPY of the same rows and the key's index",

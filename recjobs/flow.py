@@ -68,7 +68,7 @@ STAGES: dict[str, Stage] = {
             "evaluate",
             ("extract", "compose"),
             ("evaluate", "compose", *_INPUT, "extract"),
-            optional_inputs=("judged/extract", "judged/compose"),
+            optional_inputs=("retrieve/train", "judged/extract", "judged/compose"),
         ),
         Stage(PUBLISH, ("extract", "compose", "evaluate"), ("publish", "compose", "database")),
     )

@@ -96,7 +96,7 @@ def make_plan(settings: Settings, config: str, ds: date) -> Plan:
     score = builder.add("rank/score", ds, {"extract": extract, "retrieve/search": search, "rank/train": ranker})
     lists = builder.add("compose", ds, {"extract": extract, "retrieve/search": search, "rank/score": score})
     judged = _pin_judged(settings, ds)
-    verdict = builder.add("evaluate", ds, {"extract": extract, "compose": lists, **judged})
+    verdict = builder.add("evaluate", ds, {"extract": extract, "compose": lists, "retrieve/train": train, **judged})
     builder.add("publish", ds, {"extract": extract, "compose": lists, "evaluate": verdict})
     dump = _planned_settings(settings)
     digest = _digest({"settings": dump, "steps": {name: _pins(settings, step) for name, step in builder.steps.items()}})

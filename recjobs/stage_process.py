@@ -17,7 +17,7 @@ from recjobs import __version__, storage, tombstones
 from recjobs.errors import InputsRewrittenError, RecjobsError, to_record
 from recjobs.flow import STAGES, code_digest
 from recjobs.forgetting.output import catch_up, rewritten, scrubbed
-from recjobs.manifest import InputRef, Inputs, Manifest, Output, digest_of, load, store
+from recjobs.manifest import RESUME, InputRef, Inputs, Manifest, Output, digest_of, load, store
 from recjobs.plan import Plan, Step, load_plan, recipe_settings
 from recjobs.settings import Settings
 from recjobs.stages import find_step
@@ -70,6 +70,7 @@ def perform(plan: Plan, step: Step) -> Manifest:
                 raise InputsRewrittenError(f"{step.stage} of {step.ds}: somebody was forgotten meanwhile.") from error
             raise
         _, winner = store(complete, step.run_folder)
+    _remove(storage.join(step.run_folder, RESUME))
     catch_up(winner, settings, step.run_folder)
     logger.info("%s of %s done in %.1f s: %s", step.stage, step.ds, complete.timings["total"], _counts(complete))
     return winner
@@ -90,11 +91,11 @@ def _completed(made: Manifest, step: Step, settings: Settings, started: float) -
 
 
 def _remove(folder: str) -> None:
-    """Removes a failed attempt's files. They count for nothing without a manifest: failing here must not hide why."""
+    """Removes files that count for nothing, of a failed attempt or to go on from: failing here must not hide why."""
     try:
         storage.delete_folder(folder)
     except (RecjobsError, OSError) as error:
-        logger.warning("%s: what a failed attempt wrote could not be removed (%s)", folder, error)
+        logger.warning("%s: what does not count could not be removed (%s)", folder, error)
 
 
 def _pin(uri: str) -> InputRef:

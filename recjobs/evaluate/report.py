@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from recjobs.evaluate.measures import MEASURES
 from recjobs.evaluate.plots import exposure_plot, lengths_plot, metrics_plot
 from recjobs.evaluate.samples import sample_users
 from recjobs.evaluate.template import PAGE
-from recjobs.manifest import Check, Inputs
+from recjobs.manifest import Check, Inputs, Manifest
 from recjobs.settings import Settings
 
 _MEASURES = [*((name + suffix) for suffix in (ALL, NEW) for name in MEASURES), COVERAGE]
@@ -69,8 +70,24 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "notes": evaluation.notes,
         "confidence": f"{config.evaluate.confidence:.0%}",
         "surfaces": [_surface(evaluation, name) for name in config.compose.surfaces],
+        "training": _training(inputs.get("retrieve/train")),
         "checks": sorted(evaluation.checks, key=lambda check: check.passed),
         "samples": samples,
+    }
+
+
+def _training(trained: Manifest | None) -> dict[str, Any] | None:
+    """The towers' curves; None where the run has no towers of its own."""
+    if trained is None:
+        return None
+    metrics = trained.metrics
+    return {
+        "curves": base64.b64encode(storage.read_bytes(trained.uri("curves.png"))).decode(),
+        "epochs": int(metrics.get("epochs", 0)),
+        "best_epoch": int(metrics.get("best_epoch", 0)),
+        "recall": metrics.get("validation_recall"),
+        "ndcg": metrics.get("validation_ndcg"),
+        "windows": trained.rows.get("windows", 0),
     }
 
 

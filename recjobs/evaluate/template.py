@@ -60,6 +60,14 @@ items the user had not had before. Recall divides by all of a user's outcomes.</
 <img alt="Share of places held by the most shown items" src="data:image/png;base64,{{ surface.exposure_plot }}">
 {% endfor %}
 
+{% if training %}
+<h2>Towers</h2>
+<p>{{ training.windows }} windows, {{ training.epochs }} epochs.
+{% if training.ndcg is not none %}On the held-out days recall was {{ "%.4f" | format(training.recall) }} and NDCG
+{{ "%.4f" | format(training.ndcg) }} at epoch {{ training.best_epoch }}, whose weights were chosen.{% endif %}</p>
+<img alt="The towers' loss by step and epoch" src="data:image/png;base64,{{ training.curves }}">
+{% endif %}
+
 <h2>Checks</h2>
 <table>
 <tr><th>check</th><th>result</th><th class="number">seen</th><th class="number">limit</th><th>detail</th></tr>

@@ -22,7 +22,7 @@ from recjobs.errors import MissingInputError, StorageUnavailableError
 from recjobs.flow import STAGES
 from recjobs.forgetting import files
 from recjobs.forgetting.files import Held, Scrub
-from recjobs.manifest import MANIFEST_NAME, InputRef, Manifest, digest_of
+from recjobs.manifest import MANIFEST_NAME, RESUME, InputRef, Manifest, digest_of
 from recjobs.tombstones import Forgotten
 
 _ROUNDS = 20
@@ -301,8 +301,11 @@ def _unfinished(run: Run) -> list[str]:
 
 
 def _clear(artefacts: str, stage: str, attempt: str, forgotten: Forgotten, columns: tuple[str, ...]) -> list[Removal]:
-    """Deletes what a dead attempt left. In a bucket nobody can tell whether it is dead: there users are taken out."""
-    if not storage.is_remote(attempt):
+    """Deletes what a dead attempt left. In a bucket nobody can tell whether it is dead: there users are taken out.
+
+    What an attempt can go on from is deleted everywhere: without it training begins anew, and nothing else is lost.
+    """
+    if not storage.is_remote(attempt) or attempt.endswith(f"/{RESUME}"):
         count = storage.delete_folder(attempt)
         return [Removal(_place(artefacts, attempt), "what an attempt that did not finish had left, all of it", count)]
     held = files.held_in(attempt, Scrub(stage, forgotten, columns, complete=False))

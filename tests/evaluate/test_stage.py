@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -68,6 +69,25 @@ def test_the_same_rows_by_hand_and_twice(tmp_path: Path, nights: Nights) -> None
     outcomes = read_outcomes(events, outcome_types(settings), lists.ds, inputs.ds)
     by_hand = judge(lists, states, outcomes, settings, inputs.ds)
     assert [row["value"] for row in by_hand] == pytest.approx([row["value"] for row in rows_of(done)])
+
+
+def test_the_towers_curves_are_in_the_report_where_there_are_any(tmp_path: Path, nights: Nights) -> None:
+    settings, inputs = nights
+    assert (
+        "<h2>Towers</h2>" not in storage.read_bytes(evaluated(tmp_path / "without", nights).uri("report.html")).decode()
+    )
+    out = output(tmp_path / "towers", "retrieve/train", inputs)
+    storage.write_bytes(out.uri("curves.png"), b"a picture")
+    metrics = {"epochs": 9.0, "best_epoch": 6.0, "validation_recall": 0.125, "validation_ndcg": 0.0625}
+    trained = out.manifest(rows={"windows": 321}, metrics=metrics)
+    told = evaluated(
+        tmp_path / "with", (settings, replace(inputs, manifests={**inputs.manifests, "retrieve/train": trained}))
+    )
+    page = storage.read_bytes(told.uri("report.html")).decode()
+    assert f"base64,{base64.b64encode(b'a picture').decode()}" in page
+    assert re.search(
+        r"321 windows, 9 epochs\.\s+On the held-out days recall was 0\.1250 and NDCG\s+0\.0625 at epoch 6", page
+    )
 
 
 def test_what_came_later_changes_nothing(tmp_path: Path, nights: Nights) -> None:

@@ -9,6 +9,26 @@ from pydantic import Field, model_validator
 from recjobs.typed import Section
 
 
+class ValidationConfig(Section):
+    """Early stopping: the latest days are held out of training and judged on after each epoch."""
+
+    days: int = Field(1, ge=1)
+    """How many of the last days until `train_until` are held out."""
+    users: int = Field(5000, ge=1)
+    """How many users with something in those days are looked at, at most; always the same ones."""
+    k: int = Field(10, ge=1)
+    """Recall and NDCG are of the first K of all items with an event."""
+    measure: Literal["ndcg", "recall"] = "ndcg"
+    """Which of them decides."""
+    every: int = Field(1, ge=1)
+    """How many epochs lie between two looks."""
+    patience: int = Field(3, ge=1)
+    """After how many looks in a row without a better value training stops; the best epoch's weights are kept."""
+    refit: bool = False
+    """Whether the towers are trained again from the start, for as many epochs, with the held-out days. That is up to
+    twice the time; without it the towers have not seen the latest days."""
+
+
 class RetrieveTrainConfig(Section):
     """The two towers and how they are trained."""
 
@@ -48,9 +68,16 @@ class RetrieveTrainConfig(Section):
     """Whether the towers' vectors have length 1."""
     temperature: float = Field(0.1, gt=0)
     """Divides the logits."""
+    objective: Literal["auto", "full", "sampled"] = "auto"
+    """The exact softmax over all items, or over the batch's targets and sampled negatives; `auto` goes by size."""
     full_softmax_below: int = Field(20_000, ge=0)
-    """Catalogues smaller than this are trained with the exact softmax over all items, larger ones with
-    in-batch negatives."""
+    """With `auto`, catalogues smaller than this are trained with the exact softmax."""
+    sampled_negatives: int = Field(1024, ge=0)
+    """Items sampled as negatives beside the batch's own targets, at each step."""
+    negative_power: float = Field(0.0, ge=0, le=1)
+    """How they are sampled: 0 all alike, 1 as often as they have events."""
+    logq: bool = True
+    """Whether negatives are corrected for how often they come up. Without, popular items are pushed down."""
     optimizer: Literal["adam", "adagrad"] = "adam"
     """Adagrad touches only the rows of a step: take it for catalogues of a million items."""
     batch_size: int = Field(256, ge=1)
@@ -58,7 +85,16 @@ class RetrieveTrainConfig(Section):
     positions_per_step: int = Field(8192, ge=2)
     """Bound on sequences × length of a step: long sequences make smaller batches, and memory stays bounded."""
     epochs: int = Field(10, ge=1)
-    """Passes over the training sequences."""
+    """Passes over the training sequences; the most there are with `validation`."""
+    validation: ValidationConfig | None = None
+    """Early stopping on the latest days. Off where nothing is set: a night has few epochs, and needs its last day."""
+    checkpoint_minutes: float = Field(5.0, ge=0)
+    """How long after the last save the end of an epoch is saved again, for a killed training to go on from."""
+    tensorboard: bool = False
+    """Whether event files for TensorBoard are written, epoch by epoch."""
+    precision: Literal["auto", "float32", "mixed"] = "auto"
+    """Numbers in matrix products: `mixed` are 16 bits wide on a GPU, with loss scaling. `auto` is that where a GPU has
+    them, else float32."""
     learning_rate: float = Field(1e-3, gt=0)
     """The schedule's peak."""
     warm_up_share: float = Field(0.05, ge=0, lt=1)
@@ -75,6 +111,10 @@ class RetrieveTrainConfig(Section):
     """Hash buckets of each declared categorical column of users."""
     item_buckets: int = Field(16_384, ge=2)
     """Hash buckets of category prefixes, brands, sellers and declared categorical columns together."""
+
+    def is_full_softmax(self, items: int) -> bool:
+        """Whether a catalogue of so many items with an event is trained with the exact softmax."""
+        return self.objective == "full" or (self.objective == "auto" and items < self.full_softmax_below)
 
     @model_validator(mode="after")
     def _heads_divide(self) -> RetrieveTrainConfig:

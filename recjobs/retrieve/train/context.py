@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recjobs.retrieve.framework import tf
+from recjobs.retrieve.train.chance import uniform
 from recjobs.retrieve.user_features import HOUR
 
 WEEKDAY, HOURS = "weekday", "hour"
@@ -40,7 +41,7 @@ class Context(tf.Module):  # type: ignore[misc]
         """`values`, 0 at random in training: for a whole row at once, as at night."""
         if not training or not self.dropout:
             return values
-        hidden = tf.random.uniform(tf.shape(values)[:1]) < self.dropout
+        hidden = uniform(tf.shape(values)[:1]) < self.dropout
         return tf.where(hidden[:, None], tf.zeros_like(values), values)
 
 

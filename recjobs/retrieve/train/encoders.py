@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from recjobs.retrieve.framework import tf
+from recjobs.retrieve.train.chance import Dropout
 from recjobs.retrieve.train.targets import BEFORE_ALL
 
 AGE_STARTS = (0, 1, 2, 3, 5, 8, 15, 31, 61, 121, 241)
@@ -100,7 +101,7 @@ class GruEncoder(tf.Module):  # type: ignore[misc]
         super().__init__(name="gru_encoder")
         self.gap = tf.Variable(tf.random.normal([AGE_BUCKETS, size], stddev=0.02), name="gap_embedding")
         self.gru = tf.keras.layers.GRU(size, return_sequences=True)
-        self.dropout = tf.keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def __call__(self, x: Any, event_day: Any, query_day: Any, training: bool) -> Any:
         del query_day
@@ -144,7 +145,7 @@ class _Block(tf.Module):  # type: ignore[misc]
         self.forward_norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
         self.hidden = tf.keras.layers.Dense(2 * size, activation="gelu")
         self.output = tf.keras.layers.Dense(size)
-        self.dropout = tf.keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def __call__(self, x: Any, days: Any, mask: Any, training: bool) -> Any:
         attended = self._attend(self.attention_norm(x), self.bias(days, mask), training)

@@ -13,6 +13,7 @@ from typing import Any
 
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.item_features import Ints, ItemFeatures
+from recjobs.retrieve.train.chance import uniform
 from recjobs.retrieve.train.texts import Scales, mean_of_tokens, token_table
 
 ID_DEVIATION = 0.02
@@ -46,7 +47,7 @@ class ItemTower(tf.Module):  # type: ignore[misc]
         """
         known = tf.zeros_like(items) if unseen else tf.where(items <= self.warm, items, 0)
         if id_dropout:
-            dropped = tf.random.uniform(tf.shape(items)) < id_dropout
+            dropped = uniform(tf.shape(items)) < id_dropout
             known = tf.where(dropped, 0, known)
         rows = tf.gather(self.id_embedding, known)
         if self.content is None:

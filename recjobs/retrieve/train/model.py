@@ -1,22 +1,22 @@
 """The two towers together, and the loss that draws users to what they did next.
 
 The softmax is over all items with an event where the catalogue is small. Above that, the negatives
-are the other targets of the batch, corrected for how often each is drawn (logQ; Yi et al. 2019, eq. 4),
-without those that happen to be the target itself.
+are the other targets of the batch and sampled items, corrected for how often each is drawn.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from recjobs.retrieve.framework import tf, tfrs
+from recjobs.retrieve.framework import tf
 from recjobs.retrieve.item_features import ItemFeatures
+from recjobs.retrieve.train.chance import drawing
 from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.train.context import hour
 from recjobs.retrieve.train.item_tower import ItemTower
+from recjobs.retrieve.train.negatives import NegativeSampling
 from recjobs.retrieve.train.sequences import FIRST_TARGET
+from recjobs.retrieve.train.softmax import weighted_log_normaliser
 from recjobs.retrieve.train.targets import SECONDS_A_DAY, TargetRule, Targets, shuffle_ties
 from recjobs.retrieve.train.user_tower import UserTower
 from recjobs.retrieve.user_features import EVENT_FIELDS, EVENT_TYPE, HOUR, ITEM, TIME
@@ -53,29 +53,37 @@ class TwoTower(tf.Module):  # type: ignore[misc]
         self.users = users
         self.rule = rule
         self.config = config
-        self.full_softmax = features.warm < config.full_softmax_below
-        self.frequency = tf.constant((features.counts / max(1, features.counts.sum())).astype(np.float32))
-        self.task = tfrs.tasks.Retrieval(temperature=config.temperature, remove_accidental_hits=True)
+        self.full_softmax = config.is_full_softmax(features.warm)
+        self.negatives = NegativeSampling(
+            features.counts,
+            sampled=config.sampled_negatives,
+            power=config.negative_power,
+            logq=config.logq,
+            temperature=config.temperature,
+        )
 
     def loss_of(self, batch: dict[str, Any], seed: Any) -> Loss:
-        """The batch's loss; `seed` int32[2] draws the order within baskets."""
+        """The batch's loss; from `seed` int32[2] follow the order within baskets, the negatives and what is dropped."""
         events = shuffle_ties({field: batch[field] for field in EVENT_FIELDS}, seed)
-        catalogue = self._catalogue(events[ITEM])
-        users = self._user_vectors(events, catalogue, batch)
+        negatives = None if self.full_softmax else self.negatives.draw(seed)
+        with drawing(seed):
+            catalogue = self._catalogue(events[ITEM], negatives)
+            users = self._user_vectors(events, catalogue, batch)
         pairs = _pairs(self.rule.targets(events, batch[FIRST_TARGET]), events[ITEM])
         rows = tf.reshape(users, [-1, self.config.embedding_size])
-        if self.full_softmax:
+        if negatives is None:
             return _full_softmax(rows, pairs, self.items.vector(catalogue.representation[1:]), self.config.temperature)
-        return self._in_batch_softmax(rows, pairs, catalogue)
+        return self._sampled_softmax(rows, pairs, catalogue, negatives)
 
-    def _catalogue(self, items: Any) -> _Catalogue:
-        """The items of this step: all with an event, or those of the batch."""
-        if self.full_softmax:
+    def _catalogue(self, items: Any, negatives: Any | None) -> _Catalogue:
+        """The items of this step: all with an event, or those of the batch and the negatives."""
+        if negatives is None:
             indexes = tf.range(self.items.warm + 1)
         else:
-            indexes = tf.sort(tf.unique(tf.cast(tf.reshape(items, [-1]), tf.int32)).y)
+            seen = tf.cast(tf.reshape(items, [-1]), tf.int32)
+            indexes = tf.sort(tf.unique(tf.concat([seen, negatives], axis=0)).y)
         representation = self.items.representation(indexes, self.config.unknown_id_dropout)
-        return _Catalogue(indexes, representation, self.full_softmax)
+        return _Catalogue(indexes, representation, negatives is None)
 
     def _user_vectors(self, events: dict[str, Any], catalogue: _Catalogue, batch: dict[str, Any]) -> Any:
         """float32[B, E, D]: the user before each event, as of that event's day."""
@@ -89,14 +97,13 @@ class TwoTower(tf.Module):  # type: ignore[misc]
             training=True,
         )
 
-    def _in_batch_softmax(self, users: Any, pairs: Pairs, catalogue: _Catalogue) -> Loss:
-        total = self.task(
+    def _sampled_softmax(self, users: Any, pairs: Pairs, catalogue: _Catalogue, negatives: Any) -> Loss:
+        candidates = tf.concat([pairs.item, negatives], axis=0)
+        total = self.negatives.loss(
             tf.gather(users, pairs.row),
-            self.items.vector(catalogue.rows_of(pairs.item)),
-            sample_weight=pairs.weight,
-            candidate_sampling_probability=tf.gather(self.frequency, pairs.item),
-            candidate_ids=pairs.item,
-            compute_metrics=False,
+            self.items.vector(catalogue.rows_of(candidates)),
+            candidates,
+            pairs.weight,
         )
         return Loss(total, tf.reduce_sum(pairs.weight))
 
@@ -134,7 +141,6 @@ def _full_softmax(users: Any, pairs: Pairs, items: Any, temperature: float) -> L
     rows, place = tf.unique(pairs.row)
     vectors = tf.gather(users, rows)
     row_weight = tf.math.unsorted_segment_sum(pairs.weight, place, tf.size(rows))
-    normaliser = tf.reduce_logsumexp(tf.matmul(vectors / temperature, items, transpose_b=True), axis=1)
+    normaliser = weighted_log_normaliser(vectors / temperature, row_weight, items)
     hits = tf.reduce_sum(tf.gather(vectors, place) * tf.gather(items, pairs.item - 1), axis=1) / temperature
-    total = tf.reduce_sum(row_weight * normaliser) - tf.reduce_sum(pairs.weight * hits)
-    return Loss(total, tf.reduce_sum(pairs.weight))
+    return Loss(normaliser - tf.reduce_sum(pairs.weight * hits), tf.reduce_sum(pairs.weight))

@@ -4,18 +4,24 @@ With L = `sequence_length`, a sequence is cut from its end into windows of 2 L e
 targets, the L before them are the history that the first of these is foreseen from. A window that
 reaches the sequence's beginning has all its events as targets, the first one foreseen from the
 empty history.
+
+Files are parsed into blocks of bounded size. Where all fit into one it is kept, and no later epoch reads a
+file; else an epoch goes through the blocks in an order of its own. The batches of an epoch are a function of the
+seed and the epoch's number, whatever this process did before.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from recjobs import columns
 from recjobs.errors import CorruptFileError, ModelError
@@ -32,13 +38,16 @@ from recjobs.retrieve.user_features import (
     UserColumns,
 )
 
-log = logging.getLogger(__name__)
+Integers = npt.NDArray[np.int64]
+Batch = dict[str, npt.NDArray[Any]]
 
 FIRST_TARGET = "first_target"
 """The first event of a window that is a target; 0 only where the window starts with the user's first event."""
+BLOCK_BYTES = 1 << 28
+"""TFRecord files are held together up to this size on disk; parsed they take about twice that."""
 _PARSE_BATCH = 512
-_SHUFFLE_BUFFER = 50_000
 _MIN_WIDTH = 4
+_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Buckets:
     widths: tuple[int, ...]
     batch_sizes: tuple[int, ...]
 
-    def steps(self, windows_by_width: npt.NDArray[np.int64]) -> int:
+    def steps(self, windows_by_width: Integers) -> int:
         """Batches in one pass; `windows_by_width[n]` counts the windows of n events."""
         lower = 0
         total = 0
@@ -76,60 +85,76 @@ def sequence_files(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.rglob("part-*.tfrecord"))
 
 
-def windows(files: Sequence[str], config: RetrieveTrainConfig, further: UserColumns = NO_COLUMNS) -> Any:
-    """A dataset of windows in the files' order: int64 vectors by event field, side features, `first_target`.
+@dataclass(frozen=True)
+class Sequences:
+    """Sequences of S users, one after the other.
 
-    Side features are those of every user and the inputs that `further` columns make.
+    `lengths` int64[S]; `events` the event fields of all, integers[Σ lengths]; `texts` the side features as
+    (values, index of each user's value); `user_index` int64[S]; `told` the inputs that further columns make, [S, …].
     """
-    records = tf.data.TFRecordDataset(list(files)).batch(_PARSE_BATCH)
-    cut = records.map(
-        lambda batch: _cut(_parse(batch, further), config.sequence_length, config.windows_per_user),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    # A row of a ragged tensor is a tensor, but tf.data knows that only after a map.
-    return cut.unbatch().map(lambda row: {field: tf.identity(values) for field, values in row.items()})
+
+    lengths: Integers
+    events: dict[str, npt.NDArray[Any]]
+    texts: dict[str, tuple[npt.NDArray[np.object_], npt.NDArray[np.int32]]]
+    user_index: Integers
+    told: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def starts(self) -> Integers:
+        """Where each sequence begins in `events`: int64[S]."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    def side(self, rows: Integers) -> Batch:
+        """The side features and user index of some users."""
+        texts = {name: values[index[rows]] for name, (values, index) in self.texts.items()}
+        told = {name: values[rows] for name, values in self.told.items()}
+        return texts | told | {columns.USER_INDEX: self.user_index[rows]}
+
+    def slices(self, starts: Integers, lengths: Integers) -> Batch:
+        """The event fields from `starts` on, padded with 0 on the right to the longest: int64[rows, E]."""
+        places = np.arange(int(lengths.max(initial=0)))
+        real = places[None] < lengths[:, None]
+        index = np.where(real, starts[:, None] + places[None], 0)
+        return {name: np.where(real, values[index], 0).astype(np.int64) for name, values in self.events.items()}
 
 
-def window_widths(files: Sequence[str], config: RetrieveTrainConfig) -> npt.NDArray[np.int64]:
-    """How many windows have n events, for n in 0…2 L.
+def read_sequences(files: Sequence[str], further: UserColumns = NO_COLUMNS) -> Sequences:
+    """The sequences of some files, in their order, with the inputs that `further` columns make.
 
     Raises:
-        ModelError: there is nothing to learn from.
         CorruptFileError: a record is no sequence.
     """
-    counts = np.zeros(2 * config.sequence_length + 1, np.int64)
-    lengths = tf.data.TFRecordDataset(list(files)).batch(_PARSE_BATCH).map(lambda batch: _lengths(_parse(batch)))
+    records = (
+        tf.data.TFRecordDataset(list(files))
+        .batch(_PARSE_BATCH)
+        .map(lambda batch: _parse(batch, further), num_parallel_calls=2)
+    )
     try:
-        for batch in lengths.as_numpy_iterator():
-            counts = counts + _count_windows(batch, config)
+        parts = list(records.prefetch(2))
     except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
         raise CorruptFileError(f"training sequences in {files[0]} … can't be read: {error.message}.") from error
-    if not counts.any():
-        raise ModelError(
-            "there are no training sequences: no user has an event with an item until train_until. "
-            "Check the events' dates and the cutoffs."
-        )
-    return counts
-
-
-def batches(
-    files: Sequence[str],
-    config: RetrieveTrainConfig,
-    buckets: Buckets,
-    seed: int,
-    further: UserColumns = NO_COLUMNS,
-) -> Any:
-    """Shuffled batches of windows, padded with 0 on the right to the longest of the batch.
-
-    Each iteration over the dataset is another order; the orders follow from `seed`.
-    """
-    shuffled = windows(files, config, further).shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
-    grouped = shuffled.bucket_by_sequence_length(
-        lambda row: tf.size(row[ITEM]),
-        bucket_boundaries=[width + 1 for width in buckets.widths[:-1]],
-        bucket_batch_sizes=list(buckets.batch_sizes),
+    return Sequences(
+        lengths=_joined([part[ITEM].row_lengths() for part in parts], np.int64),
+        events={field: _narrow(_joined([part[field].values for part in parts], np.int64)) for field in EVENT_FIELDS},
+        texts={field: _encoded([part[field].numpy() for part in parts]) for field in SIDE_FIELDS},
+        user_index=_joined([part[columns.USER_INDEX] for part in parts], np.int64),
+        told={name: np.concatenate([part[name].numpy() for part in parts]) for name in further.inputs() if parts},
     )
-    return grouped.prefetch(4)
+
+
+def _joined(parts: Sequence[Any], kind: type[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, kind), *(part.numpy() for part in parts)])
+
+
+def _narrow(values: Integers) -> npt.NDArray[Any]:
+    """The same numbers in four bytes where they fit."""
+    return values.astype(np.int32) if values.max(initial=0) <= np.iinfo(np.int32).max else values
+
+
+def _encoded(parts: Sequence[npt.NDArray[np.object_]]) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int32]]:
+    whole = pa.chunked_array([pa.array(part, pa.binary()) for part in parts], pa.binary())
+    encoded = whole.combine_chunks().dictionary_encode()
+    return np.array(encoded.dictionary.to_pylist(), object), encoded.indices.to_numpy(zero_copy_only=False)
 
 
 def _parse(records: Any, further: UserColumns = NO_COLUMNS) -> dict[str, Any]:
@@ -169,38 +194,138 @@ def _told(parsed: dict[str, Any], further: UserColumns) -> dict[str, Any]:
     return made
 
 
-def _lengths(parsed: dict[str, Any]) -> Any:
-    return parsed[ITEM].row_lengths()
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a block: the sequence each is of, its place in `events`, its length, its `first_target`; int64[W]."""
+
+    sequences: Sequences
+    row: Integers
+    start: Integers
+    length: Integers
+    first_target: Integers
+
+    def batch(self, chosen: Integers) -> Batch:
+        """The windows at those places: event fields int64[B, E], side features, `first_target`."""
+        row = self.row[chosen]
+        events = self.sequences.slices(self.start[chosen], self.length[chosen])
+        return events | self.sequences.side(row) | {FIRST_TARGET: self.first_target[chosen]}
 
 
-def _count_windows(lengths: npt.NDArray[np.int64], config: RetrieveTrainConfig) -> npt.NDArray[np.int64]:
-    """The widths of the windows of sequences of the given lengths, as counts by width."""
-    length = config.sequence_length
-    counts = np.zeros(2 * length + 1, np.int64)
-    for back in range(config.windows_per_user):
-        width = np.minimum(lengths - back * length, 2 * length)
-        counts += np.bincount(width[_is_window(lengths, back, length)], minlength=len(counts))
-    return counts
+def windows_of(sequences: Sequences, length: int, limit: int) -> Windows:
+    """The windows of each sequence, at most `limit`, the latest first."""
+    n = sequences.lengths
+    back = np.arange(min(limit, 1 + int(n.max(initial=0)) // length))
+    row, step = np.nonzero((n[:, None] > (back + 1) * length) | ((back == 0) & (n[:, None] > 0)))
+    stop = n[row] - step * length
+    start = np.maximum(stop - 2 * length, 0)
+    first_target = np.where(start > 0, length, 0)
+    return Windows(sequences, row, sequences.starts[row] + start, stop - start, first_target)
 
 
-def _is_window(n: Any, back: Any, length: int) -> Any:
-    """Whether a sequence of `n` events has a window `back` steps from its end: the ones after it left some over."""
-    return (n > (back + 1) * length) | ((back == 0) & (n > 0))
+class TrainingData:
+    """The windows of some files, by epoch.
+
+    Raises:
+        ModelError: there is nothing to learn from.
+        CorruptFileError: a record is no sequence.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        config: RetrieveTrainConfig,
+        seed: int,
+        further: UserColumns = NO_COLUMNS,
+        *,
+        block: int = BLOCK_BYTES,
+    ):
+        self.config = config
+        self.seed = seed
+        self.further = further
+        self.buckets = buckets_of(config)
+        self._groups = _grouped(files, block)
+        self._kept: Windows | None = None
+        counts = [self._counts(windows) for windows in self.blocks()]
+        self.windows = int(sum(count.sum() for count in counts))
+        self.steps = sum(self.buckets.steps(count) for count in counts)
+        if not self.windows:
+            raise ModelError(
+                "there are no training sequences: no user has an event with an item until train_until. "
+                "Check the events' dates and the cutoffs."
+            )
+
+    def blocks(self, order: Sequence[int] | None = None) -> Iterator[Windows]:
+        """The blocks, one at a time in memory, in `order` or that of the files."""
+        for place in range(len(self._groups)) if order is None else order:
+            yield self._block(place)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The epoch's batches: every window once. They follow from seed and epoch."""
+        random = np.random.default_rng((self.seed, epoch))
+        for windows in self.blocks(random.permutation(len(self._groups)).tolist()):
+            for chosen in _shuffled(windows.length, self.buckets, random):
+                yield windows.batch(chosen)
+
+    def _block(self, place: int) -> Windows:
+        if self._kept is not None:
+            return self._kept
+        sequences = read_sequences(self._groups[place], self.further)
+        windows = windows_of(sequences, self.config.sequence_length, self.config.windows_per_user)
+        self._kept = windows if len(self._groups) == 1 else None
+        return windows
+
+    def _counts(self, windows: Windows) -> Integers:
+        return np.bincount(windows.length, minlength=2 * self.config.sequence_length + 1)
 
 
-def _cut(rows: dict[str, Any], length: int, limit: int) -> dict[str, Any]:
-    """The windows of a batch of sequences, those of one sequence together, the latest first."""
-    n = rows[ITEM].row_lengths()
-    back = tf.range(limit, dtype=tf.int64)
-    row, step = tf.unstack(tf.where(_is_window(n[:, None], back[None, :], length)), axis=1)
-    stop = tf.gather(n, row) - step * length
-    start = tf.maximum(stop - 2 * length, 0)
-    offset = tf.gather(rows[ITEM].row_starts(), row)
-    taken = tf.ragged.range(offset + start, offset + stop)
-    windows = {
-        field: taken.with_values(tf.gather(values.values, taken.values))
-        if field in EVENT_FIELDS
-        else tf.gather(values, row)
-        for field, values in rows.items()
-    }
-    return windows | {FIRST_TARGET: tf.where(start > 0, tf.constant(length, tf.int64), tf.constant(0, tf.int64))}
+def _grouped(files: Sequence[str], most: int) -> list[list[str]]:
+    """The files in groups of at most `most` bytes, but always one file."""
+    groups: list[list[str]] = []
+    size = most
+    for file in files:
+        bytes_ = Path(file).stat().st_size
+        if size + bytes_ > most or not groups:
+            groups.append([])
+            size = 0
+        groups[-1].append(file)
+        size += bytes_
+    return groups
+
+
+def _shuffled(lengths: Integers, buckets: Buckets, random: np.random.Generator) -> list[Integers]:
+    """Batches of windows' places: those of one bucket together, in random order, the batches too."""
+    order = random.permutation(len(lengths))
+    bucket = np.searchsorted(buckets.widths, lengths[order])
+    made: list[Integers] = []
+    for place, size in enumerate(buckets.batch_sizes):
+        members = order[bucket == place]
+        made += [members[start : start + size] for start in range(0, len(members), size)]
+    return [made[place] for place in random.permutation(len(made))]
+
+
+def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, made in a thread while the ones before are used. An error there is raised here."""
+    made: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
+    ended = threading.Event()
+
+    def make() -> None:
+        last: BaseException | None = None
+        try:
+            for batch in batches:
+                if ended.is_set():
+                    return
+                made.put(batch)
+        except BaseException as error:
+            last = error
+        made.put(last)
+
+    threading.Thread(target=make, daemon=True, name="batches").start()
+    try:
+        while (batch := made.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+    finally:
+        ended.set()
+        while not made.empty():
+            made.get_nowait()

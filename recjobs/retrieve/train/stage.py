@@ -21,14 +21,16 @@ from recjobs.retrieve.train.about import About
 from recjobs.retrieve.train.checks import training_checks
 from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.train.curves import write_curves
+from recjobs.retrieve.train.devices import strategy_of
 from recjobs.retrieve.train.export import export
-from recjobs.retrieve.train.fit import Curves, fit, optimizer_of
 from recjobs.retrieve.train.item_tower import ItemTower
 from recjobs.retrieve.train.known_users import KnownUsers, known_users
 from recjobs.retrieve.train.model import TwoTower
-from recjobs.retrieve.train.sequences import batches, buckets_of, sequence_files, window_widths
+from recjobs.retrieve.train.sequences import TrainingData, sequence_files
 from recjobs.retrieve.train.targets import TargetRule
+from recjobs.retrieve.train.tensorboard import board
 from recjobs.retrieve.train.texts import token_table
+from recjobs.retrieve.train.training import Task, Trained, train
 from recjobs.retrieve.train.user_tower import UserTower
 from recjobs.retrieve.user_features import UserColumns
 from recjobs.settings import Settings
@@ -39,33 +41,83 @@ log = logging.getLogger(__name__)
 def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     """Trains the towers on `extract`'s sequences and writes them, a checkpoint and the curves.
 
-    Reproducible for a seed, a machine type and a thread count.
+    Reproducible for a seed, a machine type and a thread count, also where an attempt that was killed is gone on with.
 
     Raises:
-        ModelError: nothing to learn from, or the loss or a vector is not finite.
+        ModelError: nothing to learn from or to validate on, or the loss or a vector is not finite.
         CorruptFileError: a sequence file can't be read.
     """
-    settings = config.retrieve.train
     extract = inputs["extract"]
-    tf.keras.utils.set_random_seed(config.seed)
     features = _features(extract, config, inputs)
     known = known_users(extract, config.users)
-    model = _model(features, known, token_rows(extract), config, inputs.cutoffs.train_until)
-    with storage.local_folder(extract.uri("sequences")) as folder:
-        curves, optimizer, rows = _train(model, sequence_files(folder), settings, known.columns, config.seed)
+    with storage.local_folder(extract.uri("sequences")) as folder, strategy_of().scope():
+        data = TrainingData(sequence_files(folder), config.retrieve.train, config.seed, known.columns)
+        trained = _train(data, features, known, inputs, config, out)
     exported = time.perf_counter()
-    export(model, optimizer, features.items, out)
-    write_curves(curves, out)
+    export(trained.model, trained.optimizer, features.items, out)
+    write_curves(trained.curves, out)
     _describe(features, known.columns, config, out)
     return out.manifest(
-        rows=rows | {"items": features.items, "warm_items": features.warm},
-        metrics={"loss": curves.epochs[-1].loss, "full_softmax": float(model.full_softmax)},
-        checks=training_checks(curves),
-        timings={
-            "training": sum(epoch.seconds for epoch in curves.epochs),
-            "export": time.perf_counter() - exported,
-        },
+        rows=_rows(trained, data, features),
+        metrics=_metrics(trained),
+        checks=training_checks(trained.curves),
+        timings=_timings(trained) | {"export": time.perf_counter() - exported},
     )
+
+
+def _train(
+    data: TrainingData, features: ItemFeatures, known: KnownUsers, inputs: Inputs, config: Settings, out: Output
+) -> Trained:
+    settings = config.retrieve.train
+    until = inputs.cutoffs.train_until
+    tokens = token_rows(inputs["extract"])
+
+    def build(held_out_days: int) -> TwoTower:
+        return _model(features, known, tokens, config, _target_rule(config, until, held_out_days))
+
+    task = Task(build, data, settings, config.seed, event_weights(config), _day(until))
+    log.info(
+        "training on %d windows in %d steps an epoch, at most %d epochs, %s",
+        data.windows,
+        data.steps,
+        settings.epochs,
+        "softmax over all items" if settings.is_full_softmax(features.warm) else "sampled negatives",
+    )
+    if not settings.tensorboard:
+        return train(task, inputs, out, lambda _: None)
+    with board(out) as write:
+        return train(task, inputs, out, write)
+
+
+def _rows(trained: Trained, data: TrainingData, features: ItemFeatures) -> dict[str, int]:
+    return {
+        "windows": data.windows,
+        "steps": len(trained.curves.steps),
+        "validated users": trained.validated_users,
+        "items": features.items,
+        "warm_items": features.warm,
+    }
+
+
+def _metrics(trained: Trained) -> dict[str, float]:
+    best = trained.curves.best
+    validation = {f"validation_{name}": value for name, value in (best.validation or {}).items()}
+    return {
+        "loss": best.loss,
+        "full_softmax": float(trained.model.full_softmax),
+        "epochs": float(len(trained.curves.epochs)),
+        "best_epoch": float(trained.curves.best_epoch),
+        **validation,
+    }
+
+
+def _timings(trained: Trained) -> dict[str, float]:
+    """Of the curves' training, the earlier attempts' epochs included; with a refit its time is in the total alone."""
+    epochs = trained.curves.epochs
+    return {
+        "training": sum(epoch.seconds for epoch in epochs),
+        "training_input_wait": sum(epoch.input_seconds for epoch in epochs),
+    }
 
 
 def _features(extract: Manifest, config: Settings, inputs: Inputs) -> ItemFeatures:
@@ -83,7 +135,7 @@ def _features(extract: Manifest, config: Settings, inputs: Inputs) -> ItemFeatur
     )
 
 
-def _model(features: ItemFeatures, known: KnownUsers, token_rows: int, config: Settings, train_until: date) -> TwoTower:
+def _model(features: ItemFeatures, known: KnownUsers, token_rows: int, config: Settings, rule: TargetRule) -> TwoTower:
     settings = config.retrieve.train
     items = ItemTower(
         features,
@@ -105,7 +157,7 @@ def _model(features: ItemFeatures, known: KnownUsers, token_rows: int, config: S
         dislikes=np.flatnonzero(event_weights(config) < 0).tolist(),
         about=about,
     )
-    return TwoTower(items, users, features, _target_rule(config, train_until), settings)
+    return TwoTower(items, users, features, rule, settings)
 
 
 def _user_tokens(items: ItemTower, known: KnownUsers, token_rows: int, settings: RetrieveTrainConfig) -> Any:
@@ -115,14 +167,19 @@ def _user_tokens(items: ItemTower, known: KnownUsers, token_rows: int, settings:
     return token_table(token_rows, settings.embedding_size)
 
 
-def _target_rule(config: Settings, train_until: date) -> TargetRule:
+def _day(day: date) -> int:
+    return (day - date(1970, 1, 1)).days
+
+
+def _target_rule(config: Settings, train_until: date, held_out_days: int) -> TargetRule:
     settings = config.retrieve.train
     return TargetRule(
         event_weight=tf.constant(event_weights(config)),
         next_day=settings.targets == "next_day",
         crowding=settings.crowding,
         half_life_days=settings.half_life_days,
-        last_day=(train_until - date(1970, 1, 1)).days,
+        last_day=_day(train_until),
+        held_out_days=held_out_days,
     )
 
 
@@ -140,32 +197,6 @@ def token_rows(extract: Manifest) -> int:
         vocabulary = pl.read_parquet(stream, columns=[columns.VOCABULARY_COLUMN, columns.VOCABULARY_INDEX])
     tokens = vocabulary.filter(pl.col(columns.VOCABULARY_COLUMN) == columns.TOKEN)[columns.VOCABULARY_INDEX]
     return int(tokens.max() or 0) + 1  # type: ignore[arg-type]
-
-
-def _train(
-    model: TwoTower, files: list[str], settings: RetrieveTrainConfig, further: UserColumns, seed: int
-) -> tuple[Curves, object, dict[str, int]]:
-    buckets = buckets_of(settings)
-    widths = window_widths(files, settings)
-    steps, windows = buckets.steps(widths), int(widths.sum())
-    optimizer = optimizer_of(settings, steps * settings.epochs)
-    log.info(
-        "training on %d windows in %d steps an epoch, %d epochs, %s",
-        windows,
-        steps,
-        settings.epochs,
-        "softmax over all items" if model.full_softmax else "in-batch negatives",
-    )
-    curves = fit(
-        model,
-        optimizer,
-        batches(files, settings, buckets, seed, further),
-        epochs=settings.epochs,
-        steps_per_epoch=steps,
-        windows=windows,
-        seed=seed,
-    )
-    return curves, optimizer, {"windows": windows, "steps": len(curves.steps)}
 
 
 def _describe(features: ItemFeatures, further: UserColumns, config: Settings, out: Output) -> None:

@@ -37,7 +37,8 @@ class TargetRule:
     `event_weight` float32[types + 1] by event code. `next_day`: from the end of the last active day
     before, else from the event before. A target counts half after every `half_life_days` before
     `last_day`. The targets of one position together count as their number to the power of
-    `1 - crowding`: 0 counts every event alike, 1 every position.
+    `1 - crowding`: 0 counts every event alike, 1 every position. Events of the last `held_out_days` until
+    `last_day` are no targets.
     """
 
     event_weight: Any
@@ -45,6 +46,7 @@ class TargetRule:
     crowding: float
     half_life_days: float | None
     last_day: int
+    held_out_days: int = 0
 
     def targets(self, events: dict[str, Any], first_target: Any) -> Targets:
         """The targets of windows of events, int64[B, E] each, sorted by time; `first_target` int64[B]."""
@@ -58,6 +60,8 @@ class TargetRule:
 
     def _weight(self, events: dict[str, Any], day: Any) -> Any:
         weight = tf.where(events[ITEM] > 0, tf.maximum(tf.gather(self.event_weight, events[EVENT_TYPE]), 0.0), 0.0)
+        if self.held_out_days:
+            weight = tf.where(day <= self.last_day - self.held_out_days, weight, 0.0)
         if self.half_life_days is None:
             return weight
         age = tf.cast(tf.maximum(self.last_day - day, 0), tf.float32)

@@ -18,6 +18,7 @@ from recjobs import columns
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.about import About, hashed, known_rows
 from recjobs.retrieve.train.activity import Activity
+from recjobs.retrieve.train.chance import Dropout, uniform
 from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.train.context import Context
 from recjobs.retrieve.train.encoders import AGE_BUCKETS, age_bucket, encoder_of
@@ -57,7 +58,7 @@ class UserTower(tf.Module):  # type: ignore[misc]
             dropout=config.dropout,
             length=config.sequence_length,
         )
-        self.dropout = tf.keras.layers.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
 
     def side_inputs(self) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ class UserTower(tf.Module):  # type: ignore[misc]
     def _user(self, users: Any, training: bool) -> Any:
         if not training or not self.config.unknown_id_dropout:
             return users
-        dropped = tf.random.uniform(tf.shape(users)) < self.config.unknown_id_dropout
+        dropped = uniform(tf.shape(users)) < self.config.unknown_id_dropout
         return tf.where(dropped, tf.zeros_like(users), users)
 
 

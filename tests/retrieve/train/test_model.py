@@ -61,7 +61,7 @@ def batch() -> dict[str, Any]:
 def targets_one_by_one(model: TwoTower) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     """User vector, item and weight of each target, the position counted by hand."""
     b = batch()
-    catalogue = model._catalogue(b["item"])
+    catalogue = model._catalogue(b["item"], None)
     users = model._user_vectors({name: b[name] for name in ("item", "type", "time")}, catalogue, b).numpy()
     rows = []
     for row, event in np.argwhere(ITEMS > 0):
@@ -88,15 +88,32 @@ def test_full_softmax_is_the_cross_entropy_over_items_with_an_event(similarity: 
     assert float(loss.weight) == pytest.approx(float(weights.sum()))
 
 
-def test_in_batch_softmax_corrects_for_popularity_and_drops_accidental_hits() -> None:
-    model = two_tower(full_softmax_below=0, temperature=0.3)
+def test_sampled_softmax_corrects_for_how_often_a_negative_comes_and_drops_accidental_hits() -> None:
+    model = two_tower(objective="sampled", sampled_negatives=7, temperature=0.3)
     assert not model.full_softmax
     users, items, weights = targets_one_by_one(model)
-    logits = users @ vectors_of(model, items).T / 0.3 - np.log(COUNTS[items] / COUNTS.sum())
-    same = items[:, None] == items[None, :]
-    logits[same & ~np.eye(len(items), dtype=bool)] = -np.inf
-    entropies = np.log(np.exp(logits).sum(axis=1)) - np.diag(logits)
+    candidates = np.concatenate([items, model.negatives.draw(SEED).numpy()])
+    expected = (len(items) - 1) * COUNTS / COUNTS.sum() + 7 * (COUNTS > 0) / 5
+    logits = users @ vectors_of(model, candidates).T / 0.3 - np.log(expected[candidates])
+    own = np.eye(len(items), len(candidates), dtype=bool)
+    logits[own] += np.log(expected[items])
+    logits[(items[:, None] == candidates[None, :]) & ~own] = -np.inf
+    entropies = np.log(np.exp(logits).sum(axis=1)) - logits[own]
     assert float(model.loss_of(batch(), SEED).total) == pytest.approx(float((entropies * weights).sum()), rel=1e-4)
+
+
+def test_a_catalogue_of_any_size_can_be_trained_either_way() -> None:
+    assert two_tower(objective="full", full_softmax_below=0).full_softmax
+    assert not two_tower(objective="sampled").full_softmax
+    assert two_tower(full_softmax_below=6).full_softmax
+    assert not two_tower(full_softmax_below=5).full_softmax
+
+
+def test_what_a_step_drops_follows_from_its_seed() -> None:
+    model = two_tower(dropout=0.5, unknown_id_dropout=0.5)
+    losses = [float(model.loss_of(batch(), tf.constant(seed)).total) for seed in ([1, 2], [1, 3], [2, 2], [1, 2])]
+    assert losses[0] == losses[3]
+    assert len(set(losses)) == 3
 
 
 @pytest.mark.parametrize("full_softmax_below", [0, 100])

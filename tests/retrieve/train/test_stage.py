@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from recjobs.errors import ModelError
+from recjobs.retrieve.framework import tf
 from recjobs.retrieve.search.towers import Tower, item_vectors, tower_facts, user_vectors
 from recjobs.retrieve.user_features import list_time
 from tests.planted import Planted, planted_events, planted_extract, planted_settings
@@ -70,6 +71,34 @@ def test_a_recurrent_tower_trains_in_batch_and_serves(night: Night, tmp_path: Pa
     # A user's vector does not depend on who else is in the batch, nor on how far the batch is padded.
     alone = user_vectors(tower, users[:1], facts, list_time(night.extract.ds))
     assert alone[0] == pytest.approx(vectors[0], abs=1e-5)
+
+
+def test_early_stopping_judges_on_held_out_days_and_trains_again_with_them(night: Night, tmp_path: Path) -> None:
+    settings = settings_of(
+        tmp_path,
+        retrieve__train__encoder="mean",
+        retrieve__train__epochs=6,
+        retrieve__train__objective="sampled",
+        retrieve__train__validation={"days": 2, "users": 40, "k": 10, "patience": 2, "refit": True},
+        retrieve__train__tensorboard=True,
+    )
+    trained = train(night.extract, settings, tmp_path / "train")
+    curves = json.loads(Path(trained.uri("curves.json")).read_text())
+    said = [epoch["validation"]["ndcg"] for epoch in curves["epochs"]]
+    best = int(np.argmax(said)) + 1
+    assert trained.metrics["best_epoch"] == curves["best_epoch"] == best
+    assert trained.metrics["validation_ndcg"] == max(said) > 0.1, "18 of 54 items are of the own group"
+    assert trained.metrics["epochs"] == len(said) == min(6, best + 2)
+    assert trained.rows["validated users"] == 40
+    assert 0 <= trained.timings["training_input_wait"] < trained.timings["training"]
+    assert scalars(Path(trained.uri("tensorboard")), "validation/ndcg") == pytest.approx(said)
+
+
+def scalars(folder: Path, tag: str) -> list[float]:
+    """The values of a tag in event files, in order."""
+    records = tf.data.TFRecordDataset(sorted(map(str, folder.glob("events.*"))))
+    events = [tf.compat.v1.Event.FromString(record.numpy()) for record in records]
+    return [float(tf.make_ndarray(v.tensor)) for event in events for v in event.summary.value if v.tag == tag]
 
 
 def test_one_user_and_two_items_are_enough(tmp_path: Path) -> None:

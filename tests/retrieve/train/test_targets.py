@@ -71,6 +71,11 @@ def test_an_old_target_counts_less() -> None:
     assert targets.weight.numpy()[0] == pytest.approx([0.25, 0.5, 1])
 
 
+def test_held_out_days_are_no_targets() -> None:
+    targets = rule(held_out_days=2).targets(events([97, 98, 99, 100]), first(0))
+    assert targets.weight.numpy().tolist() == [[1, 1, 0, 0]]
+
+
 def test_crowding_levels_days_of_different_size() -> None:
     days = [1, 2, 2, 2, 2]
     assert rule(crowding=1.0).targets(events(days), first(0)).weight.numpy()[0] == pytest.approx([1] + [0.25] * 4)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recjobs import columns
+from recjobs.errors import ModelError
+from recjobs.retrieve.train.config import ValidationConfig
+from recjobs.retrieve.train.sequences import Sequences
+from recjobs.retrieve.train.targets import SECONDS_A_DAY
+from recjobs.retrieve.train.validation import Foreseen, _ranks, foreseen, measures
+from recjobs.retrieve.user_features import EVENT_TYPE, ITEM, NOW, SIDE_FIELDS, TIME
+
+WEIGHT = np.array([0, 1, -1], np.float32)
+LAST_DAY = 100
+
+
+def sequences(users: dict[int, list[tuple[int, int, int]]]) -> Sequences:
+    """Users by index, each with events (day, item, type)."""
+    flat = np.array([event for events in users.values() for event in events]).reshape(-1, 3)
+    none = (np.array([b""], object), np.zeros(len(users), np.int32))
+    return Sequences(
+        np.array([len(events) for events in users.values()], np.int64),
+        {TIME: flat[:, 0] * SECONDS_A_DAY + 7, ITEM: flat[:, 1], EVENT_TYPE: flat[:, 2]},
+        dict.fromkeys(SIDE_FIELDS, none),
+        np.array(list(users), np.int64),
+    )
+
+
+def found(blocks: list[Sequences], **given: Any) -> Foreseen:
+    config = ValidationConfig(**given)
+    return foreseen(blocks, config, last_day=LAST_DAY, length=3, event_weight=WEIGHT, seed=5)
+
+
+def test_the_latest_days_are_foreseen_from_what_was_before_them() -> None:
+    block = sequences(
+        {
+            7: [(90, 1, 1), (91, 2, 1), (92, 3, 1), (98, 4, 1), (99, 5, 1), (100, 6, 1), (100, 6, 1), (100, 8, 2)],
+            8: [(99, 1, 1), (100, 2, 1)],  # nothing before
+            9: [(50, 9, 1), (100, 1, 2)],  # a dislike only
+            4: [(98, 2, 1), (99, 1, 1)],
+        }
+    )
+    what = found([block], days=2)
+    assert what.inputs[columns.USER_INDEX].tolist() == [7, 4]
+    assert what.inputs[ITEM].tolist() == [[2, 3, 4], [2, 0, 0]]
+    assert what.inputs[NOW].tolist() == [99 * SECONDS_A_DAY] * 2
+    assert list(zip(what.row.tolist(), what.item.tolist(), strict=True)) == [(0, 5), (0, 6), (1, 1)]
+
+
+@pytest.mark.parametrize("most", [1, 3, 50])
+def test_the_same_users_whatever_the_blocks(most: int) -> None:
+    users = {index: [(90, index, 1), (100, index + 1, 1)] for index in range(1, 21)}
+    one = found([sequences(users)], users=most)
+    halves = [sequences(dict(part)) for part in (list(users.items())[:9], list(users.items())[9:])]
+    two = found(halves, users=most)
+    assert one.users == two.users == min(most, 20)
+    for name, values in one.inputs.items():
+        assert values.tolist() == two.inputs[name].tolist() if values.ndim == 1 else True
+    assert [one.row.tolist(), one.item.tolist()] == [two.row.tolist(), two.item.tolist()]
+    assert one.item.tolist() == [index + 1 for index in one.inputs[columns.USER_INDEX].tolist()]
+
+
+def test_nobody_to_validate_on_is_an_error_that_says_what_to_change() -> None:
+    with pytest.raises(ModelError, match=r"last 1 days.*validation\.days"):
+        found([sequences({1: [(90, 1, 1)]})])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6))
+def test_measures_are_those_of_sorted_lists(seed: int, k: int) -> None:
+    random = np.random.default_rng(seed)
+    users, items = 5, 9
+    scores = random.integers(0, 4, (users, items)).astype(np.float32)
+    wanted = [set(random.choice(items, random.integers(1, items), replace=False) + 1) for _ in range(users)]
+    pairs = [(user, item) for user in range(users) for item in sorted(wanted[user])]
+    row, item = np.array(pairs).T
+    lists = [sorted(range(1, items + 1), key=lambda i, s=scores[user]: (-s[i - 1], i)) for user in range(users)]
+    recall = [len(wanted[user] & set(lists[user][:k])) / len(wanted[user]) for user in range(users)]
+    gains = [
+        sum(1 / np.log2(at + 2) for at, i in enumerate(lists[user][:k]) if i in wanted[user]) for user in range(users)
+    ]
+    ideal = [sum(1 / np.log2(at + 2) for at in range(min(k, len(wanted[user])))) for user in range(users)]
+    measured = measures(_ranks(scores, row, item), row, users, k)
+    assert measured["recall"] == pytest.approx(np.mean(recall))
+    assert measured["ndcg"] == pytest.approx(np.mean(np.array(gains) / ideal))
