@@ -30,6 +30,10 @@ class RetrieveTrainConfig(Section):
     """Share of ids replaced by the unknown id in training, so that new ids work."""
     user_embedding: bool = True
     """Whether the user tower has an embedding of the user's id beside the history."""
+    start: Literal["random", "cooccurrence"] = "cooccurrence"
+    """What item vectors a full training starts from: chance, or the singular vectors of who follows whom."""
+    history_embedding: bool = True
+    """Whether an item has another vector in a history than as a candidate."""
     targets: Literal["next_day", "next_event"] = "next_day"
     """Where an event is foreseen from: the end of the user's last active day before it, as a nightly list is, or
     the event before it."""

@@ -26,25 +26,32 @@ class ItemTower(tf.Module):  # type: ignore[misc]
     representation of an item (id and content) as the candidates do.
     """
 
-    def __init__(self, features: ItemFeatures, *, size: int, hash_rows: int, token_rows: int, cosine: bool) -> None:
+    def __init__(self, features: ItemFeatures, *, size: int, hash_rows: int, token_rows: int, cosine: bool, own_history: bool = False) -> None:
         super().__init__(name="item_tower")
         self.size = size
         self.cosine = cosine
         self.warm = features.warm
         self.features = _constants(features)
         self.id_embedding = _embedding("item_id", features.warm + 1, size)
+        self.history_embedding = _embedding("history_item", features.warm + 1, size) if own_history else None
         self.content = _Content(features, size, hash_rows, token_rows) if features.has_content else None
 
     def representation(self, items: Any, id_dropout: float = 0.0) -> Any:
         """float32[N, D]: id plus content of each item in int[N]; ids are dropped at random in training."""
+        return self.both(items, id_dropout)[0]
+
+    def both(self, items: Any, id_dropout: float = 0.0) -> tuple[Any, Any]:
+        """As a candidate and as an event of a history, float32[N, D] each."""
         known = tf.where(items <= self.warm, items, 0)
         if id_dropout:
             dropped = tf.random.uniform(tf.shape(items)) < id_dropout
             known = tf.where(dropped, 0, known)
         rows = tf.gather(self.id_embedding, known)
+        before = rows if self.history_embedding is None else tf.gather(self.history_embedding, known)
         if self.content is None:
-            return rows
-        return rows + self.content({name: tf.gather(values, items) for name, values in self.features.items()})
+            return rows, before
+        content = self.content({name: tf.gather(values, items) for name, values in self.features.items()})
+        return rows + content, before + content
 
     def vector(self, representation: Any) -> Any:
         """The vector that meets the user's: of length 1 with cosine similarity."""

@@ -23,6 +23,7 @@ from recjobs.retrieve.train.fit import Curves, fit, optimizer_of
 from recjobs.retrieve.train.item_tower import ItemTower
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.sequences import batches, buckets_of, sequence_files, window_widths
+from recjobs.retrieve.train.start import start_from
 from recjobs.retrieve.train.targets import TargetRule
 from recjobs.retrieve.train.user_tower import UserTower
 from recjobs.settings import Settings
@@ -45,6 +46,8 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     features = _features(extract, config, inputs)
     model = _model(features, extract, config, inputs.cutoffs.train_until)
     with storage.local_folder(extract.uri("sequences")) as folder:
+        if settings.start == "cooccurrence":
+            start_from(model.items, sequence_files(folder), config.seed)
         curves, optimizer, rows = _train(model, sequence_files(folder), settings, config.seed)
     exported = time.perf_counter()
     export(model, optimizer, features.items, out)
@@ -83,6 +86,7 @@ def _model(features: ItemFeatures, extract: Manifest, config: Settings, train_un
         hash_rows=settings.item_buckets + 1,
         token_rows=int(features.tokens.max(initial=0)) + 1,
         cosine=settings.similarity == "cosine",
+        own_history=settings.history_embedding,
     )
     users = UserTower(settings, users=_known_users(extract), event_types=len(config.events.types))
     return TwoTower(items, users, features, _target_rule(config, train_until), settings)
