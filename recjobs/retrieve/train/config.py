@@ -57,6 +57,10 @@ class RetrieveTrainConfig(Section):
     (UTC) is unknown, so learning it only keeps it from blurring the rest."""
     context_dropout: float = Field(0.5, ge=0, lt=1)
     """Share of training windows whose hour is hidden, so that an unknown one works."""
+    start: Literal["random", "cooccurrence"] = "cooccurrence"
+    """What item vectors a full training starts from: chance, or the singular vectors of who follows whom."""
+    history_embedding: bool = True
+    """Whether an item has another vector in a history than as a candidate."""
     targets: Literal["next_day", "next_event"] = "next_day"
     """Where an event is foreseen from: the end of the user's last active day before it, as a nightly list is, or
     the event before it."""

@@ -131,7 +131,7 @@ def export(model: TwoTower, optimizer: Any, items: int, out: Output) -> None:
 def _representations(model: TwoTower, items: int) -> Any:
     """float32[items + 1, D] by item index."""
     blocks = [
-        model.items.representation(tf.range(start, min(start + _BLOCK, items + 1)))
+        model.items.both(tf.range(start, min(start + _BLOCK, items + 1)))[1]
         for start in range(0, items + 1, _BLOCK)
     ]
     table = tf.concat(blocks, axis=0)

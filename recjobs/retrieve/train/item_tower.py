@@ -26,13 +26,14 @@ class ItemTower(tf.Module):  # type: ignore[misc]
     representation of an item (id and content) as the candidates do.
     """
 
-    def __init__(self, features: ItemFeatures, *, size: int, hash_rows: int, token_rows: int, cosine: bool) -> None:
+    def __init__(self, features: ItemFeatures, *, size: int, hash_rows: int, token_rows: int, cosine: bool, own_history: bool = False) -> None:
         super().__init__(name="item_tower")
         self.size = size
         self.cosine = cosine
         self.warm = features.warm
         self.features = _constants(features)
         self.id_embedding = _embedding("item_id", features.warm + 1, size)
+        self.history_embedding = _embedding("history_item", features.warm + 1, size) if own_history else None
         self.content = _Content(features, size, hash_rows, token_rows) if features.has_content else None
 
     @property
@@ -41,18 +42,25 @@ class ItemTower(tf.Module):  # type: ignore[misc]
         return None if self.content is None else self.content.token_embedding
 
     def representation(self, items: Any, id_dropout: float = 0.0, unseen: bool = False) -> Any:
-        """float32[N, D]: id plus content of each item in int[N]; ids are dropped at random in training.
+        """float32[N, D]: each item in int[N] as a candidate; the rest as for `both`."""
+        return self.both(items, id_dropout, unseen)[0]
 
-        `unseen` gives every item the unknown id, as if none had ever had an event.
+    def both(self, items: Any, id_dropout: float = 0.0, unseen: bool = False) -> tuple[Any, Any]:
+        """Id plus content of each item as a candidate and as an event of a history, float32[N, D] each.
+
+        Ids are dropped at random in training. `unseen` gives every item the unknown id, as if none had ever had
+        an event.
         """
         known = tf.zeros_like(items) if unseen else tf.where(items <= self.warm, items, 0)
         if id_dropout:
             dropped = uniform(tf.shape(items)) < id_dropout
             known = tf.where(dropped, 0, known)
         rows = tf.gather(self.id_embedding, known)
+        before = rows if self.history_embedding is None else tf.gather(self.history_embedding, known)
         if self.content is None:
-            return rows
-        return rows + self.content({name: tf.gather(values, items) for name, values in self.features.items()})
+            return rows, before
+        content = self.content({name: tf.gather(values, items) for name, values in self.features.items()})
+        return rows + content, before + content
 
     def vector(self, representation: Any) -> Any:
         """The vector that meets the user's: of length 1 with cosine similarity."""

@@ -82,14 +82,14 @@ class TwoTower(tf.Module):  # type: ignore[misc]
         else:
             seen = tf.cast(tf.reshape(items, [-1]), tf.int32)
             indexes = tf.sort(tf.unique(tf.concat([seen, negatives], axis=0)).y)
-        representation = self.items.representation(indexes, self.config.unknown_id_dropout)
-        return _Catalogue(indexes, representation, negatives is None)
+        representation, history = self.items.both(indexes, self.config.unknown_id_dropout)
+        return _Catalogue(indexes, representation, history, negatives is None)
 
     def _user_vectors(self, events: dict[str, Any], catalogue: _Catalogue, batch: dict[str, Any]) -> Any:
         """float32[B, E, D]: the user before each event, as of that event's day."""
         day = events[TIME] // SECONDS_A_DAY
         return self.users(
-            catalogue.rows_of(tf.cast(events[ITEM][:, :-1], tf.int32)),
+            catalogue.history_of(tf.cast(events[ITEM][:, :-1], tf.int32)),
             events[EVENT_TYPE][:, :-1],
             day[:, :-1],
             day,
@@ -113,14 +113,22 @@ class _Catalogue(NamedTuple):
 
     indexes: Any
     representation: Any
+    history: Any
     complete: bool
 
     def rows_of(self, items: Any) -> Any:
-        """The representations of int32[…] items, all among `indexes`."""
+        """The representations of int32[…] items as candidates, all among `indexes`."""
+        return tf.gather(self.representation, self._places(items))
+
+    def history_of(self, items: Any) -> Any:
+        """The representations of int32[…] items as events, all among `indexes`."""
+        return tf.gather(self.history, self._places(items))
+
+    def _places(self, items: Any) -> Any:
         if self.complete:
-            return tf.gather(self.representation, items)
+            return items
         flat = tf.searchsorted(self.indexes, tf.reshape(items, [-1]))
-        return tf.gather(self.representation, tf.reshape(flat, tf.shape(items)))
+        return tf.reshape(flat, tf.shape(items))
 
 
 def _pairs(targets: Targets, items: Any) -> Pairs:

@@ -27,6 +27,7 @@ from recjobs.retrieve.train.item_tower import ItemTower
 from recjobs.retrieve.train.known_users import KnownUsers, known_users
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.sequences import TrainingData, sequence_files
+from recjobs.retrieve.train.start import start_from
 from recjobs.retrieve.train.targets import TargetRule
 from recjobs.retrieve.train.tensorboard import board
 from recjobs.retrieve.train.texts import token_table
@@ -143,6 +144,7 @@ def _model(features: ItemFeatures, known: KnownUsers, token_rows: int, config: S
         hash_rows=settings.item_buckets + 1,
         token_rows=token_rows,
         cosine=settings.similarity == "cosine",
+        own_history=settings.history_embedding,
     )
     about = About(
         known,
