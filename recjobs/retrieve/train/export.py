@@ -13,13 +13,13 @@ from recjobs import columns, storage
 from recjobs.errors import ModelError
 from recjobs.manifest import Output
 from recjobs.retrieve.framework import tf
+from recjobs.retrieve.train.checkpoint import write_checkpoint
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.targets import SECONDS_A_DAY
 from recjobs.retrieve.user_features import EVENT_FIELDS, EVENT_TYPE, ITEM, NOW, SIDE_FIELDS, TIME
 
 ITEM_TOWER = "item_tower"
 USER_TOWER = "user_tower"
-CHECKPOINT = "checkpoint"
 _BLOCK = 8192
 
 
@@ -68,22 +68,30 @@ def _user_signature() -> list[dict[str, Any]]:
     return [events | side | numbers]
 
 
+def build(model: TwoTower) -> None:
+    """Makes the variables that layers make when they are first called, by serving a user of whom nothing is known."""
+    nothing = {name: tf.zeros([1] * spec.shape.rank, spec.dtype) for name, spec in _user_signature()[0].items()}
+    ServingUserTower(model, model.items.representation(tf.range(1))).serve(nothing)
+
+
 def export(model: TwoTower, optimizer: Any, items: int, out: Output) -> None:
     """Writes both towers and the checkpoint (towers and optimizer) that a later night can go on from.
 
     Raises:
         ModelError: an item's representation is not finite.
     """
-    representation = _representations(model, items)
+    representation = representations(model, items)
     _save(ServingItemTower(model), out.uri(ITEM_TOWER))
     _save(ServingUserTower(model, representation), out.uri(USER_TOWER))
-    with storage.writing_folder(out.uri(CHECKPOINT)) as folder:
-        checkpoint = tf.train.Checkpoint(items=model.items, users=model.users, optimizer=optimizer)
-        checkpoint.write(str(folder / "towers"))
+    write_checkpoint(model, optimizer, out)
 
 
-def _representations(model: TwoTower, items: int) -> Any:
-    """float32[items + 1, D] by item index."""
+def representations(model: TwoTower, items: int) -> Any:
+    """float32[items + 1, D] by item index.
+
+    Raises:
+        ModelError: one is not finite.
+    """
     blocks = [
         model.items.representation(tf.range(start, min(start + _BLOCK, items + 1)))
         for start in range(0, items + 1, _BLOCK)

@@ -15,13 +15,14 @@ from recjobs import columns, storage
 from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.item_features import ItemFeatures, item_features
+from recjobs.retrieve.train import warm
 from recjobs.retrieve.train.checks import training_checks
-from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.train.curves import write_curves
 from recjobs.retrieve.train.export import export
-from recjobs.retrieve.train.fit import Curves, fit, optimizer_of
+from recjobs.retrieve.train.fit import Curves, fit
 from recjobs.retrieve.train.item_tower import ItemTower
 from recjobs.retrieve.train.model import TwoTower
+from recjobs.retrieve.train.replay import Course
 from recjobs.retrieve.train.sequences import batches, buckets_of, sequence_files, window_widths
 from recjobs.retrieve.train.targets import TargetRule
 from recjobs.retrieve.train.user_tower import UserTower
@@ -39,25 +40,29 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
         ModelError: nothing to learn from, or the loss or a vector is not finite.
         CorruptFileError: a sequence file can't be read.
     """
-    settings = config.retrieve.train
     extract = inputs["extract"]
     tf.keras.utils.set_random_seed(config.seed)
     features = _features(extract, config, inputs)
     model = _model(features, extract, config, inputs.cutoffs.train_until)
-    with storage.local_folder(extract.uri("sequences")) as folder:
-        curves, optimizer, rows = _train(model, sequence_files(folder), settings, config.seed)
+    start = warm.begin(model, inputs, config)
+    with (
+        storage.local_folder(extract.uri("sequences")) as folder,
+        start.course(sequence_files(folder), config.seed) as course,
+    ):
+        curves, optimizer, rows = _train(model, course, start, config.seed)
     exported = time.perf_counter()
     export(model, optimizer, features.items, out)
     write_curves(curves, out)
     _describe(features, config, out)
     return out.manifest(
         rows=rows | {"items": features.items, "warm_items": features.warm},
-        metrics={"loss": curves.epochs[-1].loss, "full_softmax": float(model.full_softmax)},
+        metrics={"loss": curves.epochs[-1].loss, "full_softmax": float(model.full_softmax)} | dict(start.metrics),
         checks=training_checks(curves),
         timings={
             "training": sum(epoch.seconds for epoch in curves.epochs),
             "export": time.perf_counter() - exported,
         },
+        notes=start.notes,
     )
 
 
@@ -117,13 +122,12 @@ def _known_users(extract: Manifest) -> int:
     return largest
 
 
-def _train(
-    model: TwoTower, files: list[str], settings: RetrieveTrainConfig, seed: int
-) -> tuple[Curves, object, dict[str, int]]:
+def _train(model: TwoTower, course: Course, start: warm.Start, seed: int) -> tuple[Curves, object, dict[str, int]]:
+    files, settings = course.files, course.settings
     buckets = buckets_of(settings)
     widths = window_widths(files, settings)
     steps, windows = buckets.steps(widths), int(widths.sum())
-    optimizer = optimizer_of(settings, steps * settings.epochs)
+    optimizer = start.optimizer(model, settings, steps * settings.epochs)
     log.info(
         "training on %d windows in %d steps an epoch, %d epochs, %s",
         windows,
