@@ -4,7 +4,8 @@ Every warm night begins with a test that no training has spoilt: the carried tow
 stood in the earlier night's states, and the events since, which nothing has learnt from yet. Days
 differ in how easily they are foreseen, so recall is taken relative to what the most popular items of
 the earlier night reach on the same users and events. The first warm night after a full training
-tests the towers of that training: later nights are compared with it.
+tests the towers of that training: later nights are compared with it. A small shop's nights tell
+little, so only what chance does not explain counts as drift.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ from recjobs.retrieve.train.rows import RowMap, identified, row_map, together
 from recjobs.retrieve.user_features import STATE_COLUMNS, by_history_length, list_time, tower_inputs
 from recjobs.settings import Settings
 
+DRIFT, WARM_NIGHTS = "drift", "warm_nights"
+LIFT, LIFT_ERROR = "reference_lift", "reference_error"
+"""Metrics of a warm night; the planner goes by the first two."""
+SURE = 2.0
+"""Standard errors by which lift must have fallen before any of it counts."""
 K = 20
 USERS = 5_000
 """At least so many users are tested, where as many have events: whole shards, in their order."""
@@ -37,25 +43,47 @@ _HISTORY = (c.HISTORY_ITEM, c.HISTORY_TYPE, c.HISTORY_TIME)
 
 @dataclass(frozen=True)
 class Foresight:
-    """Mean recall@K over `users`, of the carried towers and of the most popular items."""
+    """Mean recall@K over `users`, of the carried towers and of the most popular items.
+
+    `error` is the standard error of the logarithm of their ratio, the lift.
+    """
 
     recall: float
     popular: float
+    error: float
     users: int
+
+    @property
+    def lift(self) -> float:
+        """How many times more the towers foresee than popularity does; 0 where that can't be told."""
+        return self.recall / self.popular if self.recall > 0 and self.popular > 0 else 0.0
+
+
+def foresight_of(recall: npt.NDArray[np.float64], popular: npt.NDArray[np.float64]) -> Foresight:
+    """From each user's recall of both; the error of their ratio by the delta method, users drawn independently."""
+    if not len(recall) or not recall.any() or not popular.any():
+        return Foresight(_mean(recall), _mean(popular), 0.0, len(recall))
+    spread = np.std(recall / recall.mean() - popular / popular.mean())
+    return Foresight(_mean(recall), _mean(popular), float(spread / np.sqrt(len(recall))), len(recall))
 
 
 def drift_of(seen: Foresight, earlier: Mapping[str, float]) -> dict[str, float]:
     """The night's metrics, from tonight's test and the earlier night's metrics.
 
-    `drift` is the share of the reference's lift over popularity that is lost; negative where lift has risen. 0 where
-    nothing could be tested, and on the first warm night, whose test is the reference.
+    `drift_estimate` is the share of the reference's lift that is lost, negative where lift has risen; `drift` the
+    part of it that chance does not explain (beyond `SURE` standard errors of both tests), never negative. Both are 0
+    on the first warm night, whose test is the reference, and where nothing could be tested.
     """
-    reference = earlier.get("reference_lift", 0.0) if earlier.get("warm_nights", 0.0) > 0 else 0.0
-    tested = seen.users > 0 and seen.popular > 0
-    lift = seen.recall / seen.popular if tested else 0.0
+    known = earlier.get(WARM_NIGHTS, 0.0) > 0 and earlier.get(LIFT, 0.0) > 0
+    reference, error = (earlier[LIFT], earlier[LIFT_ERROR]) if known else (seen.lift, seen.error)
+    told = known and seen.lift > 0
+    lost = float(np.log(reference / seen.lift)) if told else 0.0
+    sure = max(0.0, lost - SURE * float(np.hypot(error, seen.error))) if told else 0.0
     return {
-        "drift": 1 - lift / reference if tested and reference > 0 else 0.0,
-        "reference_lift": reference or lift,
+        DRIFT: 1 - float(np.exp(-sure)),
+        "drift_estimate": 1 - float(np.exp(-lost)),
+        LIFT: reference,
+        LIFT_ERROR: error,
         "carried_recall": seen.recall,
         "popular_recall": seen.popular,
     }
@@ -78,9 +106,8 @@ def foresight(
         tested += users.height
         if tested >= USERS:
             break
-    recalls = np.concatenate(found, axis=1)
-    mean = recalls.mean(axis=1) if tested else np.zeros(2)
-    return Foresight(float(mean[0]), float(mean[1]), tested)
+    recall, popular = np.concatenate(found, axis=1)
+    return foresight_of(recall, popular)
 
 
 @dataclass(frozen=True)
@@ -157,10 +184,16 @@ def _placed(
     events = events.with_columns(pl.Series(c.HISTORY_ITEM, index)).filter(pl.col(c.HISTORY_ITEM) > 0)
     histories = events.group_by(_ROW, maintain_order=True).agg(_HISTORY)
     rows = users.drop(_HISTORY).with_columns(
-        pl.Series(c.USER_INDEX, user_tonight[users[c.USER_INDEX].to_numpy()]), pl.int_range(pl.len()).alias(_ROW)
+        pl.Series(c.USER_INDEX, _looked_up(user_tonight, users[c.USER_INDEX].to_numpy())),
+        pl.int_range(pl.len()).alias(_ROW),
     )
     joined = rows.join(histories, on=_ROW, how="left", maintain_order="left").drop(_ROW)
     return joined.with_columns(pl.col(_HISTORY).fill_null([]))
+
+
+def _looked_up(table: npt.NDArray[np.int64], index: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """`table` at each index; 0 beyond its end: towers without an embedding of users have no rows."""
+    return np.where(index < len(table), table[np.minimum(index, len(table) - 1)], 0)
 
 
 def _recall(top: npt.NDArray[np.int64], truth: pl.DataFrame) -> npt.NDArray[np.float64]:
@@ -170,6 +203,10 @@ def _recall(top: npt.NDArray[np.int64], truth: pl.DataFrame) -> npt.NDArray[np.f
     hit = (lists == item[:, None]).any(axis=1)
     shares: npt.NDArray[np.float64] = np.bincount(row, hit) / np.bincount(row)
     return shares
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0
 
 
 def _read(uri: str, names: list[str]) -> pl.DataFrame:

@@ -29,7 +29,7 @@ from recjobs.retrieve.train.checkpoint import (
     weights_of,
 )
 from recjobs.retrieve.train.config import RetrieveTrainConfig
-from recjobs.retrieve.train.drift import Foresight, K, drift_of, foresight
+from recjobs.retrieve.train.drift import DRIFT, WARM_NIGHTS, Foresight, K, drift_of, foresight
 from recjobs.retrieve.train.export import build
 from recjobs.retrieve.train.fit import optimizer_of
 from recjobs.retrieve.train.kinship import rows_from_content
@@ -45,7 +45,6 @@ EXTRACT, TRAIN = "previous/extract", "previous/retrieve/train"
 ITEM, USER, TOKEN, TYPE = "item", "user", "token", "event type"
 ROWS = {"id_embedding": ITEM, "user_embedding": USER, "token_embedding": TOKEN, "type_embedding": TYPE}
 """What the rows of a table stand for, by the last part of its name. Hashed tables have the same rows every night."""
-WARM_NIGHTS, DRIFT = "warm_nights", "drift"
 FULL = {WARM_NIGHTS: 0.0, DRIFT: 0.0}
 """The metrics of a full training."""
 NOBODY = RowMap(np.zeros(1, np.int64), 1)
@@ -98,9 +97,9 @@ def begin(model: TwoTower, inputs: Inputs, config: Settings) -> Start:
     before, trained = inputs.get(EXTRACT), inputs.get(TRAIN)
     if before is None or trained is None or not settings.warm_start:
         return Start(settings)
-    build(model)
     checkpoint = read_checkpoint(trained)
     _require_same_settings(checkpoint, settings, trained)
+    build(model)
     if reason := _misfit(model, checkpoint):
         note = f"trained in full, not carried on from {trained.ds}: {reason}"
         log.info("%s", note)

@@ -25,7 +25,7 @@ def test_a_quota_keeps_the_budget_and_takes_new_ones_first(budget: float, new: i
     seen = chosen.epochs * (chosen.new * new + chosen.old * old)
     assert seen <= budget * (1 + 1e-9)
     assert chosen.old == 0 or chosen.new == 1
-    if 0 < new + old:
+    if new + old > 0:
         assert seen >= min(budget, chosen.epochs * (new + old)) * (1 - 1e-9)
 
 

@@ -18,7 +18,9 @@ def frame(ids: list[str], start: int = 1) -> pl.DataFrame:
 
 
 @given(old=IDS, new=IDS, seed=st.integers(0, 99))
-def test_a_kept_id_has_its_old_row_bit_for_bit_and_nothing_else_has_one(old: list[str], new: list[str], seed: int) -> None:
+def test_a_kept_id_has_its_old_row_bit_for_bit_and_nothing_else_has_one(
+    old: list[str], new: list[str], seed: int
+) -> None:
     random = np.random.default_rng(seed)
     before, fresh = (random.normal(size=(len(ids) + 1, 3)).astype(np.float32) for ids in (old, new))
     rows = row_map([(frame(old), frame(new))], before=len(old) + 1, rows=len(new) + 1)
