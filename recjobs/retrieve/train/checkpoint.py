@@ -112,7 +112,8 @@ def read_checkpoint(trained: Manifest) -> Checkpoint:
 
 
 def _sorted_out(held: Mapping[str, Array], settings: Mapping[str, Any]) -> Checkpoint:
-    weights, moments = {}, {}
+    weights: dict[str, Array] = {}
+    moments: dict[str, dict[str, Array]] = {}
     for key, value in held.items():
         kind, _, rest = key.partition("/")
         if kind == "weights":

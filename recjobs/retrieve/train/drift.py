@@ -127,7 +127,7 @@ class _Items:
 def _items(before: Manifest, extract: Manifest) -> _Items:
     now, then = (_read(one.uri("items.parquet"), [c.ITEM, c.ITEM_INDEX, c.AVAILABLE]) for one in (extract, before))
     names = now.filter(pl.col(c.AVAILABLE).fill_null(value=True)).select(c.ITEM, c.ITEM_INDEX)
-    pair = tuple(identified(frame, c.ITEM, c.ITEM_INDEX) for frame in (then, now))
+    pair = identified(then, c.ITEM, c.ITEM_INDEX), identified(now, c.ITEM, c.ITEM_INDEX)
     tonight = row_map([pair], before=then.height + 1, rows=now.height + 1).forward
     available = names[c.ITEM_INDEX].to_numpy().astype(np.int64)
     # `extract` numbers items by their events, the most first.
