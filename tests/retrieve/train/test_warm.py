@@ -281,7 +281,10 @@ def test_a_column_with_its_first_values_means_a_full_training(
         return replace(found, weights={**found.weights, "items-content-numeric-kernel": kernel[:-1]})
 
     monkeypatch.setattr(warm_start, "read_checkpoint", narrower)
-    monkeypatch.setattr(stage, "fit", lambda *_, **__: Curves([1.0], [Epoch(1, 1.0, 1.0, 1.0)]))
-    done = carry_on(night, extract, tmp_path)
+    done = carry_on(night, extract, tmp_path, retrieve__train__epochs=1)
     assert done.metrics["warm_nights"] == 0
-    assert "trained in full, not carried on from 2026-03-31: items-content-numeric-kernel was [3, 32]" in done.notes[0]
+    assert done.rows["windows"] == 135
+    assert (
+        "trained in full, not carried on from 2026-03-31: items-content-numeric-kernel was [3, 16], is [4, 16]"
+        in done.notes[0]
+    )
