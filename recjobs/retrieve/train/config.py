@@ -104,11 +104,18 @@ class RetrieveTrainConfig(Section):
     warm_up_share: float = Field(0.05, ge=0, lt=1)
     """Share of the steps in which the learning rate rises; afterwards it falls on a cosine."""
     warm_start: bool = True
-    """Whether a night goes on from the towers of the night before instead of training in full."""
+    """Whether a night goes on from the towers of an earlier one instead of training in full."""
     full_every: int = Field(7, ge=1)
-    """Nights from one training in full to the next; 1 trains in full every night."""
-    drift_limit: float = Field(0.1, ge=0)
-    """The drift of a night's towers above which the next night trains in full."""
+    """A full training at least every so many nights."""
+    drift_limit: float = Field(0.1, gt=0)
+    """A full training follows a night whose drift is above it: the share of the lift over popularity that the
+    towers have lost since the last one."""
+    warm_share: float = Field(0.12, gt=0, le=1)
+    """What a warm night trains on, as a share of a full training's windows: all users with new events first."""
+    warm_windows: int = Field(2, ge=1)
+    """A user's windows in a warm night, the latest ones."""
+    warm_learning_rate: float = Field(0.5, gt=0, le=1)
+    """The learning rate's peak in a warm night, as a share of `learning_rate`."""
     country_buckets: int = Field(64, ge=2)
     """Hash buckets of the country; region, language and age band have as many each."""
     user_buckets: int = Field(1024, ge=2)

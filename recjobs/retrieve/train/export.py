@@ -15,6 +15,7 @@ from recjobs.errors import ModelError
 from recjobs.manifest import Output
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.signatures import DEFAULT, UNSEEN
+from recjobs.retrieve.train.checkpoint import write_checkpoint
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.targets import SECONDS_A_DAY
 from recjobs.retrieve.train.user_tower import UserTower
@@ -33,7 +34,6 @@ from recjobs.retrieve.user_features import (
 
 ITEM_TOWER = "item_tower"
 USER_TOWER = "user_tower"
-CHECKPOINT = "checkpoint"
 _BLOCK = 8192
 
 
@@ -114,33 +114,41 @@ def _further_signature(tower: UserTower) -> dict[str, Any]:
     return {name: specs[name] for name in further.inputs()}
 
 
+def build(model: TwoTower) -> None:
+    """Makes the variables that layers make when they are first called, by serving a user of whom nothing is known."""
+    specs = _user_signature(model.users)[0]
+    nothing = {name: tf.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in specs.items()}
+    ServingUserTower(model, model.items.both(tf.range(1))[1]).serve(nothing)
+
+
 def export(model: TwoTower, optimizer: Any, items: int, out: Output) -> None:
     """Writes both towers and the checkpoint (towers and optimizer) that a later night can go on from.
 
     Raises:
         ModelError: an item's representation is not finite.
     """
-    representation = _representations(model, items)
+    _, history = representations(model, items)
     _save(ServingItemTower(model), out.uri(ITEM_TOWER))
-    _save(ServingUserTower(model, representation), out.uri(USER_TOWER))
-    with storage.writing_folder(out.uri(CHECKPOINT)) as folder:
-        checkpoint = tf.train.Checkpoint(items=model.items, users=model.users, optimizer=optimizer)
-        checkpoint.write(str(folder / "towers"))
+    _save(ServingUserTower(model, history), out.uri(USER_TOWER))
+    write_checkpoint(model, optimizer, out)
 
 
-def _representations(model: TwoTower, items: int) -> Any:
-    """float32[items + 1, D] by item index."""
+def representations(model: TwoTower, items: int) -> tuple[Any, Any]:
+    """As candidates and as events of a history, float32[items + 1, D] each, by item index.
+
+    Raises:
+        ModelError: one is not finite.
+    """
     blocks = [
-        model.items.both(tf.range(start, min(start + _BLOCK, items + 1)))[1]
-        for start in range(0, items + 1, _BLOCK)
+        model.items.both(tf.range(start, min(start + _BLOCK, items + 1))) for start in range(0, items + 1, _BLOCK)
     ]
-    table = tf.concat(blocks, axis=0)
-    if not bool(tf.reduce_all(tf.math.is_finite(table))):
+    candidates, history = (tf.concat(block, axis=0) for block in zip(*blocks, strict=True))
+    if not all(bool(tf.reduce_all(tf.math.is_finite(table))) for table in (candidates, history)):
         raise ModelError(
             "an item's vector is not finite after training. Lower retrieve.train.learning_rate and look for "
             "extreme values in declared numeric columns or ready-made vectors."
         )
-    return table
+    return candidates, history
 
 
 def _save(tower: Any, uri: str) -> None:

@@ -38,16 +38,20 @@ class Watch:
 
 
 class WarmUpCosine(tf.keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """A learning rate that rises linearly to `peak` in `warm_up` steps, then falls on a cosine until `steps`."""
+    """A learning rate that rises linearly to `peak` in `warm_up` steps, then falls on a cosine until `steps`.
 
-    def __init__(self, peak: float, warm_up: int, steps: int) -> None:
+    The steps are those after the first `done`, which earlier nights took.
+    """
+
+    def __init__(self, peak: float, warm_up: int, steps: int, done: int = 0) -> None:
         super().__init__()
+        self.done = done
         self.peak = peak
         self.warm_up = warm_up
         self.steps = steps
 
     def __call__(self, step: Any) -> Any:
-        done = tf.cast(step, tf.float32)
+        done = tf.cast(step - self.done, tf.float32)
         rising = (done + 1.0) / max(1, self.warm_up)
         share = tf.clip_by_value((done - self.warm_up) / max(1, self.steps - self.warm_up), 0.0, 1.0)
         falling = FINAL_SHARE + (1.0 - FINAL_SHARE) * 0.5 * (1.0 + tf.cos(math.pi * share))
@@ -55,12 +59,12 @@ class WarmUpCosine(tf.keras.optimizers.schedules.LearningRateSchedule):  # type:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this schedule again."""
-        return {"peak": self.peak, "warm_up": self.warm_up, "steps": self.steps}
+        return {"peak": self.peak, "warm_up": self.warm_up, "steps": self.steps, "done": self.done}
 
 
-def optimizer_of(config: RetrieveTrainConfig, steps: int) -> Any:
-    """The configured optimizer with its schedule over `steps` steps."""
-    schedule = WarmUpCosine(config.learning_rate, int(config.warm_up_share * steps), steps)
+def optimizer_of(config: RetrieveTrainConfig, steps: int, done: int = 0) -> Any:
+    """The configured optimizer with its schedule over `steps` steps, which follow on `done` of earlier nights."""
+    schedule = WarmUpCosine(config.learning_rate, int(config.warm_up_share * steps), steps, done)
     if config.optimizer == "adagrad":
         return tf.keras.optimizers.Adagrad(schedule, initial_accumulator_value=0.1)
     return tf.keras.optimizers.Adam(schedule, epsilon=1e-8)

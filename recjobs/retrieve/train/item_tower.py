@@ -26,7 +26,16 @@ class ItemTower(tf.Module):  # type: ignore[misc]
     representation of an item (id and content) as the candidates do.
     """
 
-    def __init__(self, features: ItemFeatures, *, size: int, hash_rows: int, token_rows: int, cosine: bool, own_history: bool = False) -> None:
+    def __init__(
+        self,
+        features: ItemFeatures,
+        *,
+        size: int,
+        hash_rows: int,
+        token_rows: int,
+        cosine: bool,
+        own_history: bool = False,
+    ) -> None:
         super().__init__(name="item_tower")
         self.size = size
         self.cosine = cosine

@@ -2,8 +2,8 @@
 
 S[i, j] counts how often j comes after i in training sequences, each pair by 1 / √distance, a part of it the other way
 round, and divided by powers of both items' counts. Its truncated singular value decomposition gives each item a
-vector for the history (what it leads to) and one for the catalogue (what it follows), whose dot products are as close to
-S as D numbers an item allow. It takes seconds and knows what gradient descent needs tens of epochs for: embeddings
+vector for the history (what it leads to) and one for the catalogue (what it follows), whose dot products are as close
+to S as D numbers an item allow. It takes seconds and knows what gradient descent needs tens of epochs for: embeddings
 trained on who is near whom factorise such a matrix anyway (Levy & Goldberg 2014).
 """
 
@@ -35,25 +35,26 @@ class Factors:
     catalogue: Floats
 
 
-def spectral_factors(items: Ints, starts: Ints, *, count: int, size: int, seed: int) -> Factors:
-    """Factors of the sequences `items` int64[N] (item indexes 1…count, in time order), split at `starts` int64[S].
+def spectral_factors(matrix: Any, *, size: int, seed: int) -> Factors:
+    """Factors of `normalised` counts, sparse float32[count, count]. Reproducible for a seed.
 
-    Reproducible for a seed. Items that follow nothing and lead to nothing have rows of zeros.
+    Items that follow nothing and lead to nothing have rows of zeros.
     """
     from sklearn.utils.extmath import randomized_svd
 
-    matrix = following(items, starts, count)
-    rank = min(size, count)
+    rank = min(size, matrix.shape[0])
     left, values, right = randomized_svd(matrix, rank, n_iter=_POWER_ITERATIONS, random_state=seed)
     scale = np.sqrt(values)
     return Factors(_table(left * scale, size), _table(right.T * scale, size))
 
 
-def following(items: Ints, starts: Ints, count: int) -> Any:
-    """The normalised sparse matrix float32[count, count] of who follows whom."""
+def following(items: Ints, sequence: Ints, count: int) -> Any:
+    """Who follows whom in a block of sequences, sparse float32[count, count]; blocks add up.
+
+    `items` int64[N] are item indexes 1…count in time order, `sequence` int64[N] says which sequence each is of.
+    """
     from scipy import sparse
 
-    sequence = np.cumsum(np.bincount(starts, minlength=len(items))[: len(items)])
     forward = sparse.csr_matrix((count, count), dtype=np.float32)
     for distance in range(1, min(REACH, len(items) - 1) + 1):
         same = sequence[:-distance] == sequence[distance:]
@@ -62,9 +63,16 @@ def following(items: Ints, starts: Ints, count: int) -> Any:
         before, after = items[:-distance][same] - 1, items[distance:][same] - 1
         weight = np.full(len(before), distance**-0.5, np.float32)
         forward += sparse.csr_matrix((weight, (before, after)), shape=(count, count))
+    return forward
+
+
+def normalised(forward: Any, counts: Ints) -> Any:
+    """The sum of all `following`, both ways and divided by powers of how often each item occurs, int64[count]."""
+    from scipy import sparse
+
+    often = np.maximum(counts, 1).astype(np.float32)
     both = forward + BACKWARD * forward.T
-    counts = np.maximum(np.bincount(items - 1, minlength=count), 1).astype(np.float32)
-    return (sparse.diags(counts**-_SOURCE_POWER) @ both @ sparse.diags(counts**-_TARGET_POWER)).tocsr()
+    return (sparse.diags(often**-_SOURCE_POWER) @ both @ sparse.diags(often**-_TARGET_POWER)).tocsr()
 
 
 def _table(rows: Any, size: int) -> Floats:

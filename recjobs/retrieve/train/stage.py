@@ -6,34 +6,20 @@ import json
 import logging
 import time
 from dataclasses import asdict
-from datetime import date
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import polars as pl
-
-from recjobs import columns, storage
+from recjobs import storage
 from recjobs.manifest import Inputs, Manifest, Output
-from recjobs.retrieve.framework import tf
-from recjobs.retrieve.item_features import ItemFeatures, item_features
-from recjobs.retrieve.train.about import About
+from recjobs.retrieve.train import warm
+from recjobs.retrieve.train.blueprint import Blueprint, blueprint
 from recjobs.retrieve.train.checks import training_checks
-from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.train.curves import write_curves
 from recjobs.retrieve.train.devices import strategy_of
 from recjobs.retrieve.train.export import export
-from recjobs.retrieve.train.item_tower import ItemTower
-from recjobs.retrieve.train.known_users import KnownUsers, known_users
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.sequences import TrainingData, sequence_files
 from recjobs.retrieve.train.start import start_from
-from recjobs.retrieve.train.targets import TargetRule
 from recjobs.retrieve.train.tensorboard import board
-from recjobs.retrieve.train.texts import token_table
 from recjobs.retrieve.train.training import Task, Trained, train
-from recjobs.retrieve.train.user_tower import UserTower
-from recjobs.retrieve.user_features import UserColumns
 from recjobs.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,61 +28,77 @@ log = logging.getLogger(__name__)
 def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     """Trains the towers on `extract`'s sequences and writes them, a checkpoint and the curves.
 
-    Reproducible for a seed, a machine type and a thread count, also where an attempt that was killed is gone on with.
+    Goes on from `previous/retrieve/train` where it is pinned, else trains in full. Reproducible for a seed, a machine
+    type and a thread count, also where an attempt that was killed is gone on with.
 
     Raises:
-        ModelError: nothing to learn from or to validate on, or the loss or a vector is not finite.
-        CorruptFileError: a sequence file can't be read.
+        ModelError: nothing to learn from or to validate on, or the loss or a vector is not finite; or the earlier
+            towers were made with settings that give other towers.
+        CorruptFileError: a sequence file or the earlier checkpoint can't be read.
     """
     extract = inputs["extract"]
-    features = _features(extract, config, inputs)
-    known = known_users(extract, config.users)
+    plan = blueprint(extract, config, inputs.cutoffs.train_until)
     with storage.local_folder(extract.uri("sequences")) as folder, strategy_of().scope():
-        data = TrainingData(sequence_files(folder), config.retrieve.train, config.seed, known.columns)
-        trained = _train(data, features, known, inputs, config, out)
+        start = warm.begin(plan.towers, inputs, config)
+        with start.course(sequence_files(folder), config.seed) as course:
+            data = TrainingData(course.files, course.settings, config.seed, plan.known.columns)
+            trained = _train(_task(plan, start, data, config.seed), inputs, out)
     exported = time.perf_counter()
-    export(trained.model, trained.optimizer, features.items, out)
+    export(trained.model, trained.optimizer, plan.features.items, out)
     write_curves(trained.curves, out)
-    _describe(features, known.columns, config, out)
+    _describe(plan, config, out)
     return out.manifest(
-        rows=_rows(trained, data, features),
-        metrics=_metrics(trained),
+        rows=_rows(trained, data, plan),
+        metrics=_metrics(trained) | dict(start.metrics),
         checks=training_checks(trained.curves),
         timings=_timings(trained) | {"export": time.perf_counter() - exported},
+        notes=start.notes,
     )
 
 
-def _train(
-    data: TrainingData, features: ItemFeatures, known: KnownUsers, inputs: Inputs, config: Settings, out: Output
-) -> Trained:
-    settings = config.retrieve.train
-    until = inputs.cutoffs.train_until
-    tokens = token_rows(inputs["extract"])
+def _task(plan: Blueprint, start: warm.Start, data: TrainingData, seed: int) -> Task:
+    """A full training that starts from chance or counts, or a warm one that goes on with the towers there are."""
 
-    def build(held_out_days: int) -> TwoTower:
-        return _model(features, known, tokens, config, _target_rule(config, until, held_out_days))
+    def begun(held_out_days: int) -> TwoTower:
+        if start.model is not None:
+            return start.model
+        model = plan.towers(held_out_days)
+        if plan.config.start == "cooccurrence":
+            blocks = (windows.sequences for windows in data.blocks())
+            start_from(model.items, blocks, plan.last_day - held_out_days, seed)
+        return model
 
-    task = Task(build, data, settings, config.seed, event_weights(config), _day(until))
+    return Task(
+        build=begun,
+        optimizer=lambda model, steps: start.optimizer(model, data.config, steps),
+        data=data,
+        config=data.config,
+        seed=seed,
+        event_weight=plan.event_weight,
+        last_day=plan.last_day,
+    )
+
+
+def _train(task: Task, inputs: Inputs, out: Output) -> Trained:
     log.info(
-        "training on %d windows in %d steps an epoch, at most %d epochs, %s",
-        data.windows,
-        data.steps,
-        settings.epochs,
-        "softmax over all items" if settings.is_full_softmax(features.warm) else "sampled negatives",
+        "training on %d windows in %d steps an epoch, at most %d epochs",
+        task.data.windows,
+        task.data.steps,
+        task.config.epochs,
     )
-    if not settings.tensorboard:
+    if not task.config.tensorboard:
         return train(task, inputs, out, lambda _: None)
     with board(out) as write:
         return train(task, inputs, out, write)
 
 
-def _rows(trained: Trained, data: TrainingData, features: ItemFeatures) -> dict[str, int]:
+def _rows(trained: Trained, data: TrainingData, plan: Blueprint) -> dict[str, int]:
     return {
         "windows": data.windows,
         "steps": len(trained.curves.steps),
         "validated users": trained.validated_users,
-        "items": features.items,
-        "warm_items": features.warm,
+        "items": plan.features.items,
+        "warm_items": plan.features.warm,
     }
 
 
@@ -121,97 +123,17 @@ def _timings(trained: Trained) -> dict[str, float]:
     }
 
 
-def _features(extract: Manifest, config: Settings, inputs: Inputs) -> ItemFeatures:
-    with storage.reading(extract.uri("items.parquet")) as stream:
-        items = pl.read_parquet(stream)
-    declared = config.items
-    return item_features(
-        items,
-        inputs.cutoffs.train_until,
-        buckets=config.retrieve.train.item_buckets,
-        categorical=declared.categorical if declared else (),
-        numeric=declared.numeric if declared else (),
-        vectors=declared.vectors if declared else (),
-        text=declared.text if declared else (),
-    )
-
-
-def _model(features: ItemFeatures, known: KnownUsers, token_rows: int, config: Settings, rule: TargetRule) -> TwoTower:
-    settings = config.retrieve.train
-    items = ItemTower(
-        features,
-        size=settings.embedding_size,
-        hash_rows=settings.item_buckets + 1,
-        token_rows=token_rows,
-        cosine=settings.similarity == "cosine",
-        own_history=settings.history_embedding,
-    )
-    about = About(
-        known,
-        size=settings.embedding_size,
-        buckets=settings.user_buckets,
-        tokens=_user_tokens(items, known, token_rows, settings),
-    )
-    users = UserTower(
-        settings,
-        users=known.largest,
-        event_types=len(config.events.types),
-        dislikes=np.flatnonzero(event_weights(config) < 0).tolist(),
-        about=about,
-    )
-    return TwoTower(items, users, features, rule, settings)
-
-
-def _user_tokens(items: ItemTower, known: KnownUsers, token_rows: int, settings: RetrieveTrainConfig) -> Any:
-    """The items' table of tokens, or one of the users' own where only they have texts."""
-    if not known.columns.text or items.token_embedding is not None:
-        return items.token_embedding
-    return token_table(token_rows, settings.embedding_size)
-
-
-def _day(day: date) -> int:
-    return (day - date(1970, 1, 1)).days
-
-
-def _target_rule(config: Settings, train_until: date, held_out_days: int) -> TargetRule:
-    settings = config.retrieve.train
-    return TargetRule(
-        event_weight=tf.constant(event_weights(config)),
-        next_day=settings.targets == "next_day",
-        crowding=settings.crowding,
-        half_life_days=settings.half_life_days,
-        last_day=_day(train_until),
-        held_out_days=held_out_days,
-    )
-
-
-def event_weights(config: Settings) -> npt.NDArray[np.float32]:
-    """The weight of each event code, 0 for the unknown one: float32[types + 1]."""
-    weights = np.zeros(len(config.events.types) + 1, np.float32)
-    for name, code in config.event_codes().items():
-        weights[code] = config.events.types[name].weight
-    return weights
-
-
-def token_rows(extract: Manifest) -> int:
-    """One more than the largest index of a token in the vocabulary: the rows of the towers' table of tokens."""
-    with storage.reading(extract.uri("vocabulary.parquet")) as stream:
-        vocabulary = pl.read_parquet(stream, columns=[columns.VOCABULARY_COLUMN, columns.VOCABULARY_INDEX])
-    tokens = vocabulary.filter(pl.col(columns.VOCABULARY_COLUMN) == columns.TOKEN)[columns.VOCABULARY_INDEX]
-    return int(tokens.max() or 0) + 1  # type: ignore[arg-type]
-
-
-def _describe(features: ItemFeatures, further: UserColumns, config: Settings, out: Output) -> None:
+def _describe(plan: Blueprint, config: Settings, out: Output) -> None:
     """Writes `towers.json`: what the next stage must know to feed the towers."""
     settings = config.retrieve.train
     content = {
         "embedding_size": settings.embedding_size,
         "sequence_length": settings.sequence_length,
         "similarity": settings.similarity,
-        "items": features.items,
-        "warm_items": features.warm,
+        "items": plan.features.items,
+        "warm_items": plan.features.warm,
         "event_codes": config.event_codes(),
-        "user_columns": asdict(further),
+        "user_columns": asdict(plan.known.columns),
         "context": settings.context,
     }
     storage.write_bytes(out.uri("towers.json"), json.dumps(content, indent=1).encode())

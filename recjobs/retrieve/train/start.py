@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
-from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.item_tower import ItemTower
-from recjobs.retrieve.train.spectral import spectral_factors
-from recjobs.retrieve.user_features import ITEM
+from recjobs.retrieve.train.sequences import Sequences
+from recjobs.retrieve.train.spectral import Factors, following, normalised, spectral_factors
+from recjobs.retrieve.train.targets import SECONDS_A_DAY
+from recjobs.retrieve.user_features import ITEM, TIME
 
 log = logging.getLogger(__name__)
-_PARSE_BATCH = 4096
 
 
-def start_from(items: ItemTower, files: Sequence[str], seed: int) -> None:
-    """Sets the tables of `items` to the factors of the sequences in `files`; rows without any keep what they have."""
+def start_from(items: ItemTower, blocks: Iterable[Sequences], last_day: int, seed: int) -> None:
+    """Sets the tables of `items` to the factors of what users did until the end of `last_day` (days since 1970).
+
+    Rows of items without any keep what they have.
+    """
     started = time.perf_counter()
-    flat, starts = _items_of(files)
-    factors = spectral_factors(flat, starts, count=items.warm, size=items.size, seed=seed)
+    factors = _factors(blocks, last_day, items.warm, items.size, seed)
     tables = ((items.id_embedding, factors.catalogue), (items.history_embedding, factors.history))
     for table, values in tables:
         if table is not None:
@@ -31,11 +32,14 @@ def start_from(items: ItemTower, files: Sequence[str], seed: int) -> None:
     log.info("item vectors start from who follows whom, %.1f s", time.perf_counter() - started)
 
 
-def _items_of(files: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """All sequences' items one after the other, and where each sequence starts."""
-    feature = {ITEM: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)}
-    records = tf.data.TFRecordDataset(list(files)).batch(_PARSE_BATCH)
-    parts = [tf.io.parse_example(batch, feature)[ITEM] for batch in records]
-    flat = np.concatenate([part.values.numpy() for part in parts])
-    lengths = np.concatenate([part.row_lengths().numpy() for part in parts])
-    return flat, np.cumsum(lengths) - lengths
+def _factors(blocks: Iterable[Sequences], last_day: int, count: int, size: int, seed: int) -> Factors:
+    counts = np.zeros(count, np.int64)
+    forward = None
+    for block in blocks:
+        known = block.events[TIME] < (last_day + 1) * SECONDS_A_DAY
+        items = block.events[ITEM][known].astype(np.int64)
+        sequence = np.repeat(np.arange(len(block.lengths)), block.lengths)[known]
+        found = following(items, sequence, count)
+        forward = found if forward is None else forward + found
+        counts += np.bincount(items - 1, minlength=count)
+    return spectral_factors(normalised(forward, counts), size=size, seed=seed)

@@ -15,7 +15,7 @@ from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.config import RetrieveTrainConfig, ValidationConfig
 from recjobs.retrieve.train.curves import Curves
 from recjobs.retrieve.train.devices import bare, with_precision
-from recjobs.retrieve.train.fit import Trainer, Watch, optimizer_of
+from recjobs.retrieve.train.fit import Trainer, Watch
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.resume import Resume
 from recjobs.retrieve.train.sequences import TrainingData
@@ -30,9 +30,11 @@ SEARCH, REFIT = "search", "refit"
 
 @dataclass(frozen=True)
 class Task:
-    """What to train on, and how. `build(held_out_days)` makes untrained towers that do not learn from those days."""
+    """What to train on, and how. `build(held_out_days)` makes towers as training starts from them, that do not learn
+    from those days; `optimizer(towers, steps)` their optimizer for so many steps."""
 
     build: Callable[[int], TwoTower]
+    optimizer: Callable[[TwoTower, int], Any]
     data: TrainingData
     config: RetrieveTrainConfig
     seed: int
@@ -89,8 +91,9 @@ def _untrained(task: Task, held_out_days: int) -> tuple[TwoTower, Any]:
     """Towers and optimizer as they are at the beginning: the same ones for a seed."""
     tf.keras.utils.set_random_seed(task.seed)
     with tf.distribute.get_strategy().scope():
-        optimizer = optimizer_of(task.config, task.data.steps * task.config.epochs)
-        return task.build(held_out_days), with_precision(optimizer, task.config.precision)
+        model = task.build(held_out_days)
+        optimizer = task.optimizer(model, task.data.steps * task.config.epochs)
+        return model, with_precision(optimizer, task.config.precision)
 
 
 def _trainer(task: Task, model: TwoTower, optimizer: Any) -> Trainer:

@@ -23,7 +23,7 @@ from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.train.context import Context
 from recjobs.retrieve.train.encoders import AGE_BUCKETS, age_bucket, encoder_of
 from recjobs.retrieve.train.targets import BEFORE_ALL
-from recjobs.retrieve.user_features import SIDE_FIELDS
+from recjobs.retrieve.user_features import NO_COLUMNS, SIDE_FIELDS, UserColumns
 
 
 class UserTower(tf.Module):  # type: ignore[misc]
@@ -61,10 +61,14 @@ class UserTower(tf.Module):  # type: ignore[misc]
         self.dropout = Dropout(config.dropout)
         self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
 
+    @property
+    def further(self) -> UserColumns:
+        """The declared columns of users that are read."""
+        return NO_COLUMNS if self.about is None else self.about.columns
+
     def side_inputs(self) -> tuple[str, ...]:
         """The inputs that say one thing of a user, whatever the position."""
-        further = () if self.about is None else self.about.columns.inputs()
-        return (*SIDE_FIELDS, columns.USER_INDEX, *further)
+        return (*SIDE_FIELDS, columns.USER_INDEX, *self.further.inputs())
 
     def __call__(
         self, history: Any, event_type: Any, event_day: Any, query_day: Any, side: dict[str, Any], training: bool

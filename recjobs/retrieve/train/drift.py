@@ -1,0 +1,232 @@
+"""Drift: how much less well a chain of warm nights foresees the day than it did when it was trained in full.
+
+Every warm night begins with a test that no training has spoilt: the carried towers, users as they
+stood in the earlier night's states, and the events since, which nothing has learnt from yet. Days
+differ in how easily they are foreseen, so recall is taken relative to what the most popular items of
+the earlier night reach on the same users and events. The first warm night after a full training
+tests the towers of that training: later nights are compared with it. A small shop's nights tell
+little, so only what chance does not explain counts as drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from recjobs import columns as c
+from recjobs import storage
+from recjobs.manifest import Manifest
+from recjobs.retrieve.framework import tf
+from recjobs.retrieve.train.export import ServingUserTower, representations
+from recjobs.retrieve.train.model import TwoTower
+from recjobs.retrieve.train.rows import RowMap, identified, row_map, together
+from recjobs.retrieve.user_features import (
+    HISTORY_COLUMNS,
+    SIDE_FIELDS,
+    UserColumns,
+    by_history_length,
+    list_time,
+    tower_inputs,
+)
+from recjobs.settings import Settings
+
+DRIFT, WARM_NIGHTS = "drift", "warm_nights"
+LIFT, LIFT_ERROR = "reference_lift", "reference_error"
+"""Metrics of a warm night; the planner goes by the first two."""
+SURE = 2.0
+"""Standard errors by which lift must have fallen before any of it counts."""
+K = 20
+USERS = 5_000
+"""At least so many users are tested, where as many have events: whole shards, in their order."""
+_USERS_A_CALL, _CELLS_A_CALL = 1024, 2_000_000
+_ROW = "row"
+_HISTORY = (c.HISTORY_ITEM, c.HISTORY_TYPE, c.HISTORY_TIME)
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """Mean recall@K over `users`, of the carried towers and of the most popular items.
+
+    `error` is the standard error of the logarithm of their ratio, the lift.
+    """
+
+    recall: float
+    popular: float
+    error: float
+    users: int
+
+    @property
+    def lift(self) -> float:
+        """How many times more the towers foresee than popularity does; 0 where that can't be told."""
+        return self.recall / self.popular if self.recall > 0 and self.popular > 0 else 0.0
+
+
+def foresight_of(recall: npt.NDArray[np.float64], popular: npt.NDArray[np.float64]) -> Foresight:
+    """From each user's recall of both; the error of their ratio by the delta method, users drawn independently."""
+    if not len(recall) or not recall.any() or not popular.any():
+        return Foresight(_mean(recall), _mean(popular), 0.0, len(recall))
+    spread = np.std(recall / recall.mean() - popular / popular.mean())
+    return Foresight(_mean(recall), _mean(popular), float(spread / np.sqrt(len(recall))), len(recall))
+
+
+def drift_of(seen: Foresight, earlier: Mapping[str, float]) -> dict[str, float]:
+    """The night's metrics, from tonight's test and the earlier night's metrics.
+
+    `drift_estimate` is the share of the reference's lift that is lost, negative where lift has risen; `drift` the
+    part of it that chance does not explain (beyond `SURE` standard errors of both tests), never negative. Both are 0
+    on the first warm night, whose test is the reference, and where nothing could be tested.
+    """
+    known = earlier.get(WARM_NIGHTS, 0.0) > 0 and earlier.get(LIFT, 0.0) > 0
+    reference, error = (earlier[LIFT], earlier[LIFT_ERROR]) if known else (seen.lift, seen.error)
+    told = known and seen.lift > 0
+    lost = float(np.log(reference / seen.lift)) if told else 0.0
+    sure = max(0.0, lost - SURE * float(np.hypot(error, seen.error))) if told else 0.0
+    return {
+        DRIFT: 1 - float(np.exp(-sure)),
+        "drift_estimate": 1 - float(np.exp(-lost)),
+        LIFT: reference,
+        LIFT_ERROR: error,
+        "carried_recall": seen.recall,
+        "popular_recall": seen.popular,
+    }
+
+
+def foresight(
+    model: TwoTower, rows: RowMap, before: Manifest, extract: Manifest, train_until: date, config: Settings
+) -> Foresight:
+    """Tests the carried towers on the events after what `before` knew, until `train_until`.
+
+    `rows` are the users' rows. Only users that `before` knew are tested, on items that may be recommended tonight.
+    """
+    items = _items(before, extract)
+    ranking = _Ranking(model, items, list_time(before.cutoffs.history_until))
+    found = [np.zeros((2, 0))]
+    tested = 0
+    for users, truth in _tests(before, extract, train_until, items, config, model.users.further):
+        placed = _placed(users, items.tonight, rows.forward)
+        found.append(np.stack([_recall(ranking.top(placed), truth), _recall(items.popular[None], truth)]))
+        tested += users.height
+        if tested >= USERS:
+            break
+    recall, popular = np.concatenate(found, axis=1)
+    return foresight_of(recall, popular)
+
+
+@dataclass(frozen=True)
+class _Items:
+    """Tonight's catalogue: `count` items, the indexes of those that may be recommended, ascending, and their ids."""
+
+    count: int
+    available: npt.NDArray[np.int64]
+    names: pl.DataFrame
+    """`item_id` and `item_index` of the available."""
+    tonight: npt.NDArray[np.int64]
+    """By the earlier night's index: tonight's, 0 for an item that is gone."""
+    popular: npt.NDArray[np.int64]
+    """The K with the most events the night before, by tonight's index."""
+
+
+def _items(before: Manifest, extract: Manifest) -> _Items:
+    now, then = (_read(one.uri("items.parquet"), [c.ITEM, c.ITEM_INDEX, c.AVAILABLE]) for one in (extract, before))
+    names = now.filter(pl.col(c.AVAILABLE).fill_null(value=True)).select(c.ITEM, c.ITEM_INDEX)
+    pair = identified(then, c.ITEM, c.ITEM_INDEX), identified(now, c.ITEM, c.ITEM_INDEX)
+    tonight = row_map([pair], before=then.height + 1, rows=now.height + 1).forward
+    available = names[c.ITEM_INDEX].to_numpy().astype(np.int64)
+    # `extract` numbers items by their events, the most first.
+    popular = tonight[1:][np.isin(tonight[1:], available)][:K]
+    return _Items(now.height, available, names, tonight, popular)
+
+
+class _Ranking:
+    """The first K of the catalogue for users as they were at a time."""
+
+    def __init__(self, model: TwoTower, items: _Items, now: int) -> None:
+        candidates, history = representations(model, items.count)
+        self.tower = ServingUserTower(model, history)
+        self.further = model.users.further
+        self.context = model.config.context
+        self.catalogue = model.items.vector(tf.gather(candidates, items.available))
+        self.available = items.available
+        self.length = model.config.sequence_length
+        self.now = now
+
+    def top(self, users: pl.DataFrame) -> npt.NDArray[np.int64]:
+        """Tonight's item indexes, int64[users, K]."""
+        k = min(K, len(self.available))
+        top = np.zeros((users.height, k), np.int64)
+        for rows in by_history_length(users, length=self.length, most=_USERS_A_CALL, cells=_CELLS_A_CALL):
+            inputs = tower_inputs(
+                users[rows], length=self.length, now=self.now, further=self.further, context=self.context
+            )
+            vectors = self.tower.serve({name: tf.constant(values) for name, values in inputs.items()})[c.VECTOR]
+            scores = tf.matmul(vectors, self.catalogue, transpose_b=True)
+            top[rows] = self.available[tf.math.top_k(scores, k).indices.numpy()]
+        return top
+
+
+def _tests(
+    before: Manifest, extract: Manifest, train_until: date, items: _Items, config: Settings, further: UserColumns
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Shard by shard: users' histories as `before` knew them with what else is known tonight (tokens are numbered
+    anew every night), and `row` (of the user) and `item_index` of what they did since."""
+    after = max(before.cutoffs.train_until, before.cutoffs.history_until)
+    liked = [name for name, kind in config.events.types.items() if kind.weight > 0]
+    within = (pl.col(c.TIMESTAMP) >= _end(after)) & (pl.col(c.TIMESTAMP) < _end(train_until))
+    about = [c.USER, *SIDE_FIELDS, *further.state_columns()]
+    for states, known, happened in together(before.shards("users"), extract.shards("users"), extract.shards("events")):
+        events = pl.concat([_read(uri, [c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP]) for uri in happened])
+        did = events.filter(within & pl.col(c.EVENT_TYPE).is_in(liked)).join(items.names, on=c.ITEM)
+        did = did.select(c.USER, c.ITEM_INDEX).unique()
+        users = pl.concat([_read(uri, [c.USER, c.USER_INDEX, *HISTORY_COLUMNS]) for uri in states])
+        tonight = pl.concat([_read(uri, about) for uri in known])
+        users = users.join(did, on=c.USER, how="semi").join(tonight, on=c.USER).sort(c.USER)
+        if users.height:
+            yield users, did.join(users.select(c.USER).with_row_index(_ROW), on=c.USER).select(_ROW, c.ITEM_INDEX)
+
+
+def _placed(
+    users: pl.DataFrame, item_tonight: npt.NDArray[np.int64], user_tonight: npt.NDArray[np.int64]
+) -> pl.DataFrame:
+    """The users with tonight's indexes; items that are gone leave the history."""
+    events = users.select(pl.int_range(pl.len()).alias(_ROW), *_HISTORY).explode(_HISTORY)
+    index = item_tonight[events[c.HISTORY_ITEM].fill_null(0).to_numpy()]
+    events = events.with_columns(pl.Series(c.HISTORY_ITEM, index)).filter(pl.col(c.HISTORY_ITEM) > 0)
+    histories = events.group_by(_ROW, maintain_order=True).agg(_HISTORY)
+    rows = users.drop(_HISTORY).with_columns(
+        pl.Series(c.USER_INDEX, _looked_up(user_tonight, users[c.USER_INDEX].to_numpy())),
+        pl.int_range(pl.len()).alias(_ROW),
+    )
+    joined = rows.join(histories, on=_ROW, how="left", maintain_order="left").drop(_ROW)
+    return joined.with_columns(pl.col(_HISTORY).fill_null([]))
+
+
+def _looked_up(table: npt.NDArray[np.int64], index: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """`table` at each index; 0 beyond its end: towers without an embedding of users have no rows."""
+    return np.where(index < len(table), table[np.minimum(index, len(table) - 1)], 0)
+
+
+def _recall(top: npt.NDArray[np.int64], truth: pl.DataFrame) -> npt.NDArray[np.float64]:
+    """Each user's share of items that are in the user's row of `top` (or in its only row): float64[users]."""
+    row, item = truth[_ROW].to_numpy(), truth[c.ITEM_INDEX].to_numpy()
+    lists = top[row] if len(top) > 1 else top
+    hit = (lists == item[:, None]).any(axis=1)
+    shares: npt.NDArray[np.float64] = np.bincount(row, hit) / np.bincount(row)
+    return shares
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _read(uri: str, names: list[str]) -> pl.DataFrame:
+    with storage.reading(uri) as stream:
+        return pl.read_parquet(stream, columns=names)
+
+
+def _end(day: date) -> datetime:
+    return datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
