@@ -38,7 +38,7 @@ _CHECKED_USERS = 1000
 """Users of a shard whose candidates are checked for duplicates; sorting all would cost as much as the search."""
 _COUNTS = ("users", "refilled", "duplicates", "candidates")
 _USERS_A_BLOCK = 2048
-BROUGHT, ALONE = "brought", "alone"
+SHARE, ALONE = "share", "alone"
 """Prefixes of counts by source: candidates it proposed, and those that nobody else did."""
 
 
@@ -86,7 +86,7 @@ def search_users(task: SearchTask, parts: Sequence[str], config: BeamConfig) -> 
     """Writes a candidates part for each part of vectors.
 
     Returns the number of `users`, of users `refilled` exactly, of `duplicates` among the users checked, of
-    `candidates`, and by source how many it `brought/…` and how many it `alone/…` did.
+    `candidates`, and by source its `share/…` of them and what it `alone/…` brought, both as numbers of candidates.
 
     Raises:
         ModelError: no item is available.
@@ -94,7 +94,7 @@ def search_users(task: SearchTask, parts: Sequence[str], config: BeamConfig) -> 
     """
     scratch = storage.join(task.candidates, ".pass")
     records = run_pass(config, "candidates", parts, partial(_candidate_finder, task), scratch)
-    names = (*_COUNTS, *(f"{kind}/{source}" for kind in (BROUGHT, ALONE) for source in columns.SOURCES))
+    names = (*_COUNTS, *(f"{kind}/{source}" for kind in (SHARE, ALONE) for source in columns.SOURCES))
     return {name: sum(record[name] for record in records) for name in names}
 
 
@@ -126,7 +126,7 @@ def source_counts(mixed: Mixed) -> dict[str, int]:
     found = {}
     for source in columns.SOURCES:
         bit = columns.source_bit(source)
-        found[f"{BROUGHT}/{source}"] = int(counts[(bits & bit) > 0].sum())
+        found[f"{SHARE}/{source}"] = int(counts[(bits & bit) > 0].sum())
         found[f"{ALONE}/{source}"] = int(counts[bits == bit].sum())
     return found
 

@@ -26,7 +26,7 @@ from recjobs.retrieve.search.index import (
     exact_searcher,
     leaf_count,
 )
-from recjobs.retrieve.search.shards import ALONE, BROUGHT, EmbedTask, SearchTask, embed_users, search_users
+from recjobs.retrieve.search.shards import ALONE, SHARE, EmbedTask, SearchTask, embed_users, search_users
 from recjobs.retrieve.search.similar import similar_table
 from recjobs.retrieve.search.sources.learning import LearningTask, learn
 from recjobs.retrieve.search.sources.loading import SourcesTask
@@ -215,7 +215,7 @@ def _metrics(audit: Audit, counts: dict[str, int], items: int, seconds: float) -
     shares = {
         f"{kind}_{source}": counts[f"{kind}/{source}"] / candidates
         for source in columns.SOURCES
-        for kind in (BROUGHT, ALONE)
+        for kind in (SHARE, ALONE)
     }
     return {
         "recall": audit.recall,
