@@ -63,7 +63,7 @@ class SegmentConfig(Section):
 
     quota: int = Field(20, ge=0)
     """Candidates per user that this source may bring; 0 switches it off."""
-    weight: float = Field(0.25, ge=0)
+    weight: float = Field(0.1, ge=0)
     """Weight of its score, standardised per user, in the retrieval order."""
     by: list[str] = ["country"]
     """Columns of the user states that together make a segment; a user without one of them is only in `all`."""

@@ -25,6 +25,8 @@ from recjobs.retrieve.search.sources.config import CooccurrenceConfig
 from recjobs.retrieve.search.sources.scores import SparseScores, csr
 from recjobs.retrieve.search.sources.users import Users
 
+_LARGEST = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -81,12 +83,15 @@ def neighbours(weights: Any, events: npt.NDArray[np.float64], settings: Cooccurr
 
     `events` float64[items + 1] is n; at most `neighbours` a row.
     """
+    weights.sum_duplicates()
     cells = weights.tocoo()
     known = events + settings.shrinkage
     with np.errstate(divide="ignore"):
         scale_from, scale_to = known**-settings.damping_from, known**-settings.damping_to
     score = (cells.data * scale_from[cells.row] * scale_to[cells.col]).astype(np.float32)
-    order = np.lexsort((cells.col, -score, cells.row))
+    # The bits of a float32 that is not negative are in its order; CSR's columns ascend, and the sort keeps ties.
+    keys = (cells.row.astype(np.int64) << 32) | (_LARGEST - score.view(np.int32))
+    order = np.argsort(keys, kind="stable")
     kept = order[places_in_runs(cells.row[order]) < settings.neighbours]
     return cells.row[kept], cells.col[kept], score[kept]
 

@@ -136,7 +136,7 @@ def _write_pairs(task: LearningTask, buckets: int, weights: Any, part: str) -> N
     cells = weights.tocoo()
     for bucket in range(buckets):
         chosen = cells.row % buckets == bucket
-        table = {"row": cells.row[chosen], "column": cells.col[chosen], WEIGHT: cells.data[chosen]}
+        table = {"row": cells.row[chosen], "column": cells.col[chosen], WEIGHT: cells.data[chosen].astype(np.float32)}
         write_table(pa.table(table), _aside(task, f"{SIMILARITIES}/{bucket}", part))
 
 
@@ -168,6 +168,7 @@ def _nearest(task: LearningTask, parts: Sequence[str], events: npt.NDArray[np.fl
     for part in parts:
         table = read_table(_aside(task, f"{SIMILARITIES}/{bucket}", part))
         row, column, weight = (table[name].to_numpy() for name in ("row", "column", WEIGHT))
+        weight = weight.astype(np.float64)
         total = total + sparse.coo_matrix((weight, (row, column)), shape=total.shape).tocsr()
     row, column, score = neighbours(total, events, task.settings.cooccurrence)
     table = pa.table(
