@@ -40,7 +40,7 @@ from recjobs.retrieve.search.sources.loading import SourcesTask
 from recjobs.retrieve.search.vectors import list_column, write_table
 
 Vectors = npt.NDArray[np.float32]
-Row = dict[str, str | float]
+Row = dict[str, str | float | None]
 
 WIDTH, CENTRES, AUDITED, FLOOR = 64, 500, 500, 0.98
 ROUNDS = 3
@@ -131,6 +131,8 @@ def with_sources(folder: Path, items: Vectors, users: Vectors, given: argparse.N
     return {
         "name": f"retrieve/search, sources on, {len(users):,} users × {len(items):,} items, K {total}",
         "ours": len(users) / seconds,
+        "yardstick": None,
+        "ratio": None,
         "unit": "users/s",
         "learning_seconds": learnt,
         "peak_gib": peak / GIBIBYTE,

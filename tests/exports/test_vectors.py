@@ -7,8 +7,10 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from recjobs import columns, manifest, storage
+from recjobs.cli.app import app
 from recjobs.errors import MissingInputError
 from recjobs.exports.vectors import export_vectors, find_vectors
 from recjobs.plan import Plan, Step, plan_uri
@@ -121,3 +123,15 @@ def test_a_reader_sees_the_old_export_until_the_new_one_is_whole(
     with pytest.raises(KeyboardInterrupt):
         export_vectors(find_vectors(settings, "user", DS), into)
     assert read(stored)["id"].to_list() == ["u1", "u2"]
+
+
+def test_the_command_lists_files_or_says_where_the_copy_is(tmp_path: Path) -> None:
+    settings = planted_settings(tmp_path)
+    plan_with_search(settings, 1, ["u1", "u2"])
+    asked = ["vectors", "--kind", "user", "--date", str(DS), "-c", str(tmp_path / "planted.toml")]
+    listed = CliRunner().invoke(app, asked)
+    assert [Path(line).name for line in listed.stdout.split()] == ["part-00000.parquet", "part-00001.parquet"]
+    copied = CliRunner().invoke(app, [*asked, "--into", str(tmp_path / "out"), "--json"])
+    told = json.loads(copied.stdout)
+    assert (told["kind"], told["ds"], told["run"]) == ("user", str(DS), "run1")
+    assert read(told["exported"])["id"].to_list() == ["u1", "u2"]
