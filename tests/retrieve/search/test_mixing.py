@@ -77,10 +77,10 @@ def planned(towers: Any, own: int, dense: list[Any], quotas: tuple[int, int], to
 
 def test_what_sources_agree_on_is_filled_from_further_down_the_towers_list() -> None:
     towers = np.array([[4, 3, 2, 1, 0]], np.int32)
-    position, source, place = united(towers, 2, {"cooccurrence": np.array([[3, 9, NOTHING]], np.int32)})
+    position, source, place = united(towers, 2, {"cooccurrence": np.array([[3, 9, 2, NOTHING]], np.int32)})
     assert position.tolist() == [[4, 3, 9, 2, 1]]
     both = BIT("towers") | BIT("cooccurrence")
-    assert source.tolist() == [[BIT("towers"), both, BIT("cooccurrence"), BIT("fill"), BIT("fill")]]
+    assert source.tolist() == [[BIT("towers"), both, BIT("cooccurrence"), BIT("cooccurrence"), BIT("fill")]]
     assert place.tolist() == [[1, 2, 0, 3, 4]]
 
 
