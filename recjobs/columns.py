@@ -82,8 +82,12 @@ RETRIEVAL_RANK = "retrieval_rank"
 REGIME = "regime"
 SEGMENT = "segment"
 
-SOURCES = ("towers", "fill")
-"""Where a candidate came from; the code in column `source` is the position here."""
+SOURCES = ("towers", "cooccurrence", "repeat", "segment", "new", "fill")
+"""Where candidates come from; bit i of column `source` says that source i proposed the candidate.
+
+`fill` marks what was taken from further down the towers' list because sources agreed or had too little."""
+SCORED_SOURCES = SOURCES[:-1]
+"""The sources with a score of their own."""
 
 SEPARATOR = "\x1f"
 """Between the ids of a stored list (the unit separator); no id may hold it."""
@@ -141,14 +145,27 @@ VOCABULARY_SCHEMA = pa.schema(
     ]
 )
 
+
+def source_bit(source: str) -> int:
+    """The bit in column `source` of one of `SOURCES`."""
+    return 1 << SOURCES.index(source)
+
+
+def source_score(source: str) -> str:
+    """The name of the candidates' column with the scores of one of `SCORED_SOURCES`."""
+    return f"score_{source}"
+
+
 CANDIDATE_SCHEMA = pa.schema(
     [
         pa.field(USER, _TEXT, nullable=False),
         pa.field(ITEM_INDEX, _INDEXES, nullable=False),
         pa.field(SCORE, _FLOATS, nullable=False),
-        pa.field(SOURCE, pa.list_(pa.int8()), nullable=False),
+        pa.field(SOURCE, pa.list_(pa.int16()), nullable=False),
+        *(pa.field(source_score(source), _FLOATS) for source in SCORED_SOURCES),
     ]
 )
+"""`retrieve/search`'s `candidates/part-*.parquet`; the scores of a source that is off are null."""
 
 SIMILAR_SCHEMA = pa.schema(
     [

@@ -10,7 +10,8 @@ from the artefact's own cutoff, and retrieval enters as dot product, standardise
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
@@ -100,7 +101,11 @@ class Pairs:
     score: FloatArray
     standard_score: FloatArray
     rank: IndexArray
-    source: npt.NDArray[np.int8]
+    source: npt.NDArray[np.int16]
+    by_source: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Each source's score."""
+    standard_by_source: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Each source's score, standardised among the user's candidates."""
 
     def __len__(self) -> int:
         return len(self.user)
@@ -114,6 +119,8 @@ class Pairs:
             self.standard_score[rows],
             self.rank[rows],
             self.source[rows],
+            {name: scores[rows] for name, scores in self.by_source.items()},
+            {name: scores[rows] for name, scores in self.standard_by_source.items()},
         )
 
 
@@ -220,6 +227,8 @@ def pairs_of(candidates: Candidates) -> Pairs:
         standard_score=standardised(candidates.scores, lengths),
         rank=candidates.rank(),
         source=candidates.sources,
+        by_source=candidates.by_source,
+        standard_by_source={name: standardised(scores, lengths) for name, scores in candidates.by_source.items()},
     )
 
 
@@ -247,7 +256,7 @@ class PairFeatures:
             "retrieval_score": pairs.score,
             "retrieval_standard_score": pairs.standard_score,
             "log_rank": np.log(pairs.rank),
-            "filled": pairs.source != columns.SOURCES.index("towers"),
+            **_by_source(pairs),
             "price_gap": gap,
             "price_distance": np.abs(gap),
             **self._history.features(pairs.user, pairs.item, self._spec.event_types),
@@ -268,6 +277,16 @@ class PairFeatures:
         after = self._items.category_hash[pairs.item].astype(np.int64)
         mixed = (before * 2_654_435_761 + after * 40_503) % (self._spec.value_buckets - 1) + 1
         return np.where((before > 0) & (after > 0), mixed, 0).astype(np.int32)
+
+
+def _by_source(pairs: Pairs) -> dict[str, npt.NDArray[Any]]:
+    """By source: whether it proposed the pair, its score, and that standardised; `filled` if none proposed it."""
+    named: dict[str, npt.NDArray[Any]] = {"filled": pairs.source & columns.source_bit("fill") > 0}
+    for name, scores in pairs.by_source.items():
+        named[f"from_{name}"] = pairs.source & columns.source_bit(name) > 0
+        named[f"score_{name}"] = scores
+        named[f"standard_{name}"] = pairs.standard_by_source[name]
+    return named
 
 
 def assembled(users: Block, items: Block, pairs: Block, user: IndexArray, item: IndexArray) -> tuple[Any, Any]:

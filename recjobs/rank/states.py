@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -16,6 +17,8 @@ from recjobs import columns, storage
 from recjobs.errors import ContractError
 from recjobs.manifest import Manifest
 from recjobs.ragged import flat_lists
+
+_TOWERS = "towers"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class Candidates:
 
     items: Ragged
     scores: npt.NDArray[np.float32]
-    sources: npt.NDArray[np.int8]
+    sources: npt.NDArray[np.int16]
+    by_source: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    """The score by every source of `columns.SCORED_SOURCES`; 0 by one that is off."""
 
     def rank(self) -> npt.NDArray[np.int32]:
         """Retrieval rank of each candidate within its user, from 1."""
@@ -118,11 +123,22 @@ def read_candidates(uri: str, users: UserShard) -> Candidates:
             "Run retrieve/search again on this extract.",
             uri=uri,
         )
-    return Candidates(
-        items=ragged(table[columns.ITEM_INDEX]),
-        scores=ragged(table[columns.SCORE]).values.astype(np.float32, copy=False),
-        sources=ragged(table[columns.SOURCE]).values.astype(np.int8, copy=False),
-    )
+    items = ragged(table[columns.ITEM_INDEX])
+    scores = ragged(table[columns.SCORE]).values.astype(np.float32, copy=False)
+    if columns.source_score(_TOWERS) not in table.column_names:
+        # Made by an earlier version, which had the towers alone.
+        sources = np.full(len(scores), columns.source_bit(_TOWERS), np.int16)
+        return Candidates(items, scores, sources, _by_source({_TOWERS: scores}, len(scores)))
+    sources = ragged(table[columns.SOURCE]).values.astype(np.int16, copy=False)
+    stored = {name: ragged(table[columns.source_score(name)]).values for name in columns.SCORED_SOURCES}
+    return Candidates(items, scores, sources, _by_source(stored, len(scores)))
+
+
+def _by_source(stored: Mapping[str, npt.NDArray[Any]], pairs: int) -> dict[str, npt.NDArray[np.float32]]:
+    """Every source's scores, zeros where it is off; a source that is on has one for each pair."""
+    off = np.zeros(pairs, np.float32)
+    found = {name: stored.get(name, off) for name in columns.SCORED_SOURCES}
+    return {name: off if len(values) != pairs else values.astype(np.float32) for name, values in found.items()}
 
 
 def read_items(extract: Manifest) -> pl.DataFrame:

@@ -92,9 +92,10 @@ def planted_candidates(extract: Manifest, folder: Path, *, seed: int, each: int 
 
 def write_candidates(uri: str, users: Any, items: Any, scores: Any) -> None:
     """Candidates of `users`, all from the towers."""
-    sources = [[0] * len(row) for row in items]
+    sources = [[columns.source_bit("towers")] * len(row) for row in items]
+    off = [pa.nulls(len(items), pa.list_(pa.float32())) for _ in columns.SCORED_SOURCES[1:]]
     Path(uri).parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table([users, items, scores, sources], names=columns.CANDIDATE_SCHEMA.names)
+    table = pa.table([users, items, scores, sources, scores, *off], names=columns.CANDIDATE_SCHEMA.names)
     pq.write_table(table.cast(columns.CANDIDATE_SCHEMA), uri)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from recjobs.retrieve.search.sources.config import SourcesConfig
 from recjobs.typed import Section
 
 
@@ -11,7 +12,9 @@ class RetrieveSearchConfig(Section):
     """How many candidates each user gets, and how exactly they are found."""
 
     candidates: int = Field(200, ge=1)
-    """K: candidates per user."""
+    """Candidates per user that the towers bring; the other sources' quotas come on top."""
+    sources: SourcesConfig = SourcesConfig()
+    """The other candidate sources, and what each says in the retrieval order."""
     similar_items: int = Field(50, ge=1)
     """Similar items per item."""
     exact_below: int = Field(20_000, ge=0)
@@ -20,3 +23,8 @@ class RetrieveSearchConfig(Section):
     """Recall at K against exact search below which search falls back to exact."""
     audit_users: int = Field(1000, ge=1)
     """Users in the nightly audit against exact search."""
+
+    @property
+    def total(self) -> int:
+        """K: candidates per user of all sources together."""
+        return self.candidates + sum(self.sources.quotas.values())

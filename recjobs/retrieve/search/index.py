@@ -8,6 +8,8 @@ position 0 and NaN; such rows are searched again exactly.
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -122,6 +124,28 @@ def load_index(folder: Path) -> Any:
     import scann
 
     return scann.scann_ops_pybind.load_searcher(str(folder))
+
+
+def check_saved_index(saved: Path, searcher: Searcher, queries: Vectors) -> None:
+    """Moves a copy of the index in `saved`, loads it there, and compares its answers to `queries` with `searcher`'s.
+
+    Raises:
+        ModelError: it can't be loaded from another folder, or answers otherwise.
+    """
+    with tempfile.TemporaryDirectory(prefix="recjobs-") as scratch:
+        moved = shutil.copytree(saved, Path(scratch) / "moved")
+        try:
+            index = load_index(moved)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ModelError(f"{saved}: the saved index can't be loaded from another folder ({error}).") from error
+        again = Searcher(searcher.database, index, searcher.k, searcher.effort).search(queries)
+    here = searcher.search(queries)
+    wrong = np.flatnonzero((here.item_index != again.item_index).any(axis=1))
+    if len(wrong):
+        raise ModelError(
+            f"{saved}: the saved index, moved and loaded again, answers {len(wrong)} of {len(queries)} sampled users "
+            "otherwise than the one that was built. Run the stage again."
+        )
 
 
 def leaf_count(items: int) -> int:

@@ -21,11 +21,16 @@ from recjobs.retrieve.search.index import (
     Searcher,
     Vectors,
     build_index,
+    check_saved_index,
     efforts,
     exact_searcher,
+    leaf_count,
 )
-from recjobs.retrieve.search.shards import EmbedTask, SearchTask, embed_users, search_users
+from recjobs.retrieve.search.shards import ALONE, SHARE, EmbedTask, SearchTask, embed_users, search_users
 from recjobs.retrieve.search.similar import similar_table
+from recjobs.retrieve.search.sources.learning import LearningTask, learn
+from recjobs.retrieve.search.sources.loading import SourcesTask
+from recjobs.retrieve.search.sources.users import check_segment_columns
 from recjobs.retrieve.search.towers import Tower, item_vectors, tower_facts
 from recjobs.retrieve.search.vectors import list_column, matrix, read_database, read_table, write_table
 from recjobs.retrieve.user_features import list_time
@@ -37,6 +42,7 @@ ITEM_VECTORS = "item_vectors.parquet"
 USER_VECTORS = "user_vectors"
 CANDIDATES = "candidates"
 INDEX = "index"
+SOURCES = "sources"
 
 
 def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
@@ -46,27 +52,31 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     slightly; below `exact_below` items the search is exact.
 
     Raises:
-        ModelError: no item is available, or a vector is not finite.
+        ModelError: no item is available, a vector is not finite, or the saved index answers otherwise than the built.
+        SettingsError: the users have no column that segments are made by.
     """
     clock = _Clock()
     settings = config.retrieve.search
     extract = inputs["extract"]
+    parts = [part.name for part in extract.parts("users")]
+    check_segment_columns(extract.uri("users", parts[0]), settings.sources)
     items = _write_item_vectors(inputs, out)
     clock.lap("item_vectors")
-    parts = [part.name for part in extract.parts("users")]
     embedded = embed_users(_embed_task(inputs, out), parts, config.beam)
     log.info("%d users have vectors, %.1f s", embedded["users"], clock.lap("user_vectors"))
     database = read_database(out.uri(ITEM_VECTORS), extract.uri("items.parquet"))
-    audit = _choose_search(database, _sample(out, parts, settings, config.seed), settings, out)
-    clock.lap("index_and_audit")
-    counts = search_users(_search_task(extract, settings, audit, out), parts, config.beam)
+    audit = _choose_search(database, _sample(out, parts, settings, config.seed), settings, out, clock)
+    clock.lap("audit")
+    learn(_learning_task(inputs, config, out), parts, config.beam)
+    clock.lap("sources")
+    counts = search_users(_search_task(inputs, config, audit, out), parts, config.beam)
     log.info("%d users have %d candidates each, %.1f s", counts["users"], audit.k, clock.lap("search"))
     similar = _similar(items, database, settings)
     write_table(similar, out.uri("similar.parquet"))
     clock.lap("similar")
     return out.manifest(
         rows={"users": counts["users"], "items": items.num_rows, "searched_items": len(database.item_index)},
-        metrics={"recall": audit.recall, "candidates": audit.k, "refilled": counts["refilled"]},
+        metrics=_metrics(audit, counts, len(database.item_index), clock.laps["search"]),
         checks=search_checks(audit, counts, _rows_of(extract, parts)),
         timings=clock.laps,
         notes=_notes(audit),
@@ -111,15 +121,45 @@ def _embed_task(inputs: Inputs, out: Output) -> EmbedTask:
     )
 
 
-def _search_task(extract: Manifest, settings: RetrieveSearchConfig, audit: Audit, out: Output) -> SearchTask:
+def _learning_task(inputs: Inputs, config: Settings, out: Output) -> LearningTask:
+    extract = inputs["extract"]
+    return LearningTask(
+        events=extract.uri("events"),
+        users=extract.uri("users"),
+        items=extract.uri("items.parquet"),
+        folder=out.uri(SOURCES),
+        end=list_time(inputs.cutoffs.train_until),
+        weights={name: kind.weight for name, kind in config.events.types.items() if kind.has_item and kind.weight > 0},
+        settings=config.retrieve.search.sources,
+    )
+
+
+def _sources_task(inputs: Inputs, config: Settings, out: Output) -> SourcesTask | None:
+    settings = config.retrieve.search.sources
+    if not settings.quotas:
+        return None
+    kinds = config.events.types.values()
+    return SourcesTask(
+        folder=out.uri(SOURCES),
+        users=inputs["extract"].uri("users"),
+        weights=(0.0, *(max(0.0, kind.weight) for kind in kinds)),
+        now=list_time(inputs.cutoffs.history_until),
+        settings=settings,
+    )
+
+
+def _search_task(inputs: Inputs, config: Settings, audit: Audit, out: Output) -> SearchTask:
+    extract, settings = inputs["extract"], config.retrieve.search
     return SearchTask(
         user_vectors=out.uri(USER_VECTORS),
         item_vectors=out.uri(ITEM_VECTORS),
         items=extract.uri("items.parquet"),
         index=out.uri(INDEX),
         candidates=out.uri(CANDIDATES),
-        k=settings.candidates,
+        k=settings.total,
         effort=audit.effort,
+        own=settings.candidates,
+        sources=_sources_task(inputs, config, out),
     )
 
 
@@ -134,10 +174,12 @@ def _sample(out: Output, parts: list[str], settings: RetrieveSearchConfig, seed:
     return np.concatenate(sampled) if sampled else np.zeros((0, 1), np.float32)
 
 
-def _choose_search(database: Database, sample: Vectors, settings: RetrieveSearchConfig, out: Output) -> Audit:
+def _choose_search(
+    database: Database, sample: Vectors, settings: RetrieveSearchConfig, out: Output, clock: _Clock
+) -> Audit:
     """Builds and saves the index where the catalogue is large, and writes what the audit says of it."""
-    k = min(settings.candidates, len(database.item_index))
-    candidates = _approximate(database, k, settings, out)
+    k = min(settings.total, len(database.item_index))
+    candidates = _approximate(database, k, sample, settings, out, clock)
     _, audit = choose(candidates, exact_searcher(database, k), sample, settings.recall_floor)
     storage.write_bytes(out.uri("audit.json"), json.dumps(audit.to_json(), indent=1).encode())
     log.info(
@@ -149,14 +191,43 @@ def _choose_search(database: Database, sample: Vectors, settings: RetrieveSearch
     return audit
 
 
-def _approximate(database: Database, k: int, settings: RetrieveSearchConfig, out: Output) -> list[Searcher]:
+def _approximate(
+    database: Database, k: int, sample: Vectors, settings: RetrieveSearchConfig, out: Output, clock: _Clock
+) -> list[Searcher]:
     size = len(database.item_index)
     if size < max(settings.exact_below, MIN_TREE_ITEMS):
         return []
+    clock.lap("sample")
     index = build_index(database, k)
     with storage.writing_folder(out.uri(INDEX)) as folder:
         index.serialize(str(folder), relative_path=True)
-    return [Searcher(database, index, k, effort) for effort in efforts(size, k)]
+    clock.lap("index_build")
+    searchers = [Searcher(database, index, k, effort) for effort in efforts(size, k)]
+    with storage.local_folder(out.uri(INDEX)) as folder:
+        check_saved_index(folder, searchers[0], sample)
+    return searchers
+
+
+def _metrics(audit: Audit, counts: dict[str, int], items: int, seconds: float) -> dict[str, float]:
+    """Of the search: recall, speed, effort (0 where exact); of sources: their share, and what they alone bring."""
+    effort = audit.effort
+    candidates = max(counts["candidates"], 1)
+    shares = {
+        f"{kind}_{source}": counts[f"{kind}/{source}"] / candidates
+        for source in columns.SOURCES
+        for kind in (SHARE, ALONE)
+    }
+    return {
+        "recall": audit.recall,
+        "candidates": audit.k,
+        "refilled": counts["refilled"],
+        "users_per_second": counts["users"] / max(seconds, 1e-9),
+        "scann": float(effort is not None),
+        "index_leaves": leaf_count(items) if effort else 0,
+        "searched_leaves": effort.leaves if effort else 0,
+        "reordered": effort.reorder if effort else 0,
+        **shares,
+    }
 
 
 def _similar(items: pa.Table, database: Database, settings: RetrieveSearchConfig) -> pa.Table:

@@ -180,7 +180,12 @@ def test_an_empty_shard_has_an_empty_part(trained_night: TrainedNight, ranker: R
         **{name: empty(getattr(users, name)) for name in ("history_item", "history_time", "pair_item")},
         **{name: getattr(users, name)[:0] for name in ("pair_type", "pair_count", "pair_last")},
     )
-    no_candidates = Candidates(empty(candidates.items), candidates.scores[:0], candidates.sources[:0])
+    no_candidates = Candidates(
+        empty(candidates.items),
+        candidates.scores[:0],
+        candidates.sources[:0],
+        {name: scores[:0] for name, scores in candidates.by_source.items()},
+    )
     table = make_scorer(ranker, trained_night.night.extract, 1000).score(none, no_candidates)
     assert table.num_rows == 0
     assert table.schema.equals(columns.scored_schema(("click", "purchase")))

@@ -15,6 +15,7 @@ from recjobs.retrieve.search.index import (
     Effort,
     Searcher,
     build_index,
+    check_saved_index,
     efforts,
     exact_searcher,
     exact_top,
@@ -120,6 +121,22 @@ def test_scann_finds_what_exact_search_finds_also_through_the_saved_and_moved_in
     assert found.item_index.shape == (300, K)
     assert all(len(set(row)) == K for row in found.item_index.tolist())
     assert not np.isnan(found.score).any()
+
+
+def test_a_saved_index_that_answers_otherwise_or_does_not_load_is_an_error(tmp_path: Path) -> None:
+    database, asked = clustered(2000), queries(50)
+    built = Searcher(database, build_index(database, K), K, efforts(2000, K)[-1])
+    for name, other in (("own", None), ("other", clustered(2000, seed=5))):
+        (tmp_path / name).mkdir()
+        saved = built._backend if other is None else build_index(other, K)
+        saved.serialize(str(tmp_path / name), relative_path=True)  # type: ignore[attr-defined]
+    check_saved_index(tmp_path / "own", built, asked)
+    with pytest.raises(ModelError, match="answers 50 of 50 sampled users otherwise"):
+        check_saved_index(tmp_path / "other", built, asked)
+    for file in (tmp_path / "own").iterdir():
+        file.unlink()
+    with pytest.raises(ModelError, match="can't be loaded from another folder"):
+        check_saved_index(tmp_path / "own", built, asked)
 
 
 def test_one_leaf_is_too_little_and_every_row_is_still_full() -> None:

@@ -11,6 +11,7 @@ from recjobs import columns
 from recjobs.errors import MissingInputError, ModelError
 from recjobs.pipeline import BeamConfig
 from recjobs.retrieve.search.index import Found, build_index, efforts, exact_top
+from recjobs.retrieve.search.mixing import towers_alone
 from recjobs.retrieve.search.shards import (
     EmbedTask,
     SearchTask,
@@ -65,7 +66,8 @@ def task_of(folder: Path, *, scann: bool) -> SearchTask:
 def test_workers_find_every_users_best_available_items(tmp_path: Path, scann: bool) -> None:
     task = task_of(tmp_path, scann=scann)
     counts = search_users(task, [columns.part_name(0), columns.part_name(1)], BeamConfig(shards=2))
-    assert counts == {"users": 70, "refilled": 0, "duplicates": 0}
+    told = {"users": 70, "candidates": 70 * K, "share/towers": 70 * K, "alone/towers": 70 * K}
+    assert {name: count for name, count in counts.items() if count} == told
     table = pq.read_table(tmp_path / "candidates" / columns.part_name(0))
     database = read_database(task.item_vectors, task.items)
     assert len(database.item_index) == ITEMS - len(range(0, ITEMS, 30))
@@ -97,9 +99,9 @@ def test_a_worker_without_its_tower_or_part_gives_up(tmp_path: Path) -> None:
 
 def test_users_with_an_item_twice_are_counted() -> None:
     index = np.array([[1, 2, 3], [4, 5, 4], [6, 6, 6]], np.int32)
-    found = Found(index, np.zeros((3, 3), np.float32), 0)
-    assert duplicate_users(found) == 2
-    table = candidates_table(pa.chunked_array([["a", "b", "c"]]), found)
+    assert duplicate_users(index) == 2
+    mixed = towers_alone(Found(index, np.zeros((3, 3), np.float32), 0))
+    table = candidates_table(pa.chunked_array([["a", "b", "c"]]), mixed)
     assert table[columns.ITEM_INDEX].to_pylist() == index.tolist()
 
 

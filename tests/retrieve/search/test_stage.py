@@ -43,7 +43,9 @@ def test_every_user_has_k_candidates_best_first_and_none_twice(night: Night) -> 
         for row in table.to_pylist():
             assert len(row[columns.ITEM_INDEX]) == len(set(row[columns.ITEM_INDEX])) == 20
             assert row[columns.SCORE] == sorted(row[columns.SCORE], reverse=True)
-            assert set(row[columns.SOURCE]) == {columns.SOURCES.index("towers")}
+            assert set(row[columns.SOURCE]) == {columns.source_bit("towers")}
+            assert row[columns.source_score("towers")] == row[columns.SCORE]
+            assert [row[columns.source_score(name)] for name in columns.SCORED_SOURCES[1:]] == [None] * 4
 
 
 def test_scores_are_the_dot_products_of_the_stored_vectors(night: Night) -> None:
@@ -58,7 +60,10 @@ def test_scores_are_the_dot_products_of_the_stored_vectors(night: Night) -> None
 
 def test_the_manifest_says_what_was_searched(night: Night) -> None:
     assert night.search.rows == {"users": 150, "items": 60, "searched_items": 60}
-    assert night.search.metrics == {"recall": 1.0, "candidates": 20.0, "refilled": 0.0}
+    metrics = dict(night.search.metrics)
+    assert metrics.pop("users_per_second") > 0
+    told = {"recall": 1.0, "candidates": 20.0, "share_towers": 1.0, "alone_towers": 1.0}
+    assert {name: value for name, value in metrics.items() if value} == told
     assert all(check.passed for check in night.search.checks)
     audit = json.loads(Path(night.search.uri("audit.json")).read_text())
     assert (audit["method"], audit["recall"], audit["users"]) == ("exact", 1.0, 150)

@@ -1,0 +1,1 @@
+"""What others may take from the artefacts: nothing here is read by a stage."""
