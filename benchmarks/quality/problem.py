@@ -5,9 +5,11 @@ U users (rows of `extract`'s `users/`, part after part), I items. Items are colu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ from recjobs.manifest import Manifest
 from recjobs.settings import Settings
 
 Ints = npt.NDArray[np.int64]
+T = TypeVar("T")
 SECONDS_A_DAY = 86_400
 
 
@@ -58,6 +61,15 @@ class Problem:
     now: int
     """The end of `history_until`, in Unix seconds."""
     truth: Truth
+    _made: dict[str, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, what: str, key: Any, make: Callable[[], T]) -> T:
+        """What `make` gives; the last of each `what` is kept and given again for an equal `key`."""
+        if what not in self._made or self._made[what][0] != key:
+            self._made.pop(what, None)
+            self._made[what] = (key, make())
+        made: T = self._made[what][1]
+        return made
 
     @property
     def shape(self) -> tuple[int, int]:

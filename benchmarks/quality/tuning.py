@@ -50,7 +50,7 @@ OWN_GRIDS: dict[str, dict[str, dict[str, list[Any]]]] = {
     "beauty": {"popularity": {"days": [None]}},
     "online-retail": {
         "ease": {"l2": [50.0, 100.0, 200.0, 400.0, 800.0]},
-        "ials": {"factors": [32, 128], "regularization": [1.0], "alpha": [1.0, 10.0, 40.0], "iterations": [15]},
+        "ials": {"factors": [64, 128], "regularization": [1.0], "alpha": [0.3, 1.0, 10.0], "iterations": [15]},
         "sequence_knn": {
             "window": [50],
             "pair_half_life_days": [7, 30],

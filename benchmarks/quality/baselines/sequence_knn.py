@@ -21,7 +21,8 @@ from benchmarks.quality.ranking import Scorer, Scores
 
 def fit(problem: Problem, parameters: Mapping[str, Any], seed: int) -> Scorer:  # noqa: ARG001
     """`window`: events between two at most; `pair_half_life_days` and `half_life_days`: gap and age that count half."""
-    similar = similarities(problem.trained, problem.shape[1], parameters)
+    of_items = {name: value for name, value in parameters.items() if name != "half_life_days"}
+    similar = problem.once("similar", of_items, lambda: similarities(problem.trained, problem.shape[1], of_items))
     own = own_items(problem, parameters["half_life_days"])
 
     def scores(rows: slice) -> Scores:
