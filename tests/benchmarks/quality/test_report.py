@@ -15,7 +15,7 @@ from benchmarks.quality.report import summaries, write_json
 from benchmarks.quality.tuning import chosen_parameters
 from recjobs.settings import load_settings
 
-EARLY, LATE = (Case(str(day), "week", date(2011, 9, day), 7) for day in (5, 19))
+EARLY, LATE = (Case(str(day), "week", day, 7) for day in (date(2011, 9, 5), date(2011, 9, 19)))
 RECALL = ("recall", 20)
 
 
