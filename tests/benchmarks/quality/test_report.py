@@ -20,8 +20,8 @@ RECALL = ("recall", 20)
 
 
 def rows() -> list[Measured]:
-    values = {(EARLY, 17): 0.1, (LATE, 17): 0.3, (EARLY, 18): 0.2, (LATE, 18): 0.4}
-    ours = [Measured(case, "recjobs towers", seed, {RECALL: value}) for (case, seed), value in values.items()]
+    values = [(EARLY, 17, 0.1), (LATE, 17, 0.3), (EARLY, 18, 0.2), (LATE, 18, 0.4)]
+    ours = [Measured(case, "recjobs towers", seed, {RECALL: value}) for case, seed, value in values]
     return [*ours, Measured(EARLY, "ease", 17, {RECALL: 0.15}), Measured(LATE, "ease", 17, {RECALL: 0.25})]
 
 
