@@ -49,8 +49,8 @@ lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 bench: $(READY) ## Measure every stage against its yardstick
 	@$(BIN)/python -m benchmarks
 
-quality: $(READY) ## Measure the lists' quality on real data sets
-	@$(BIN)/python -m benchmarks.quality
+quality: $(READY) ## Measure retrieval beside baselines on real data sets
+	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
 clean: ## Stop what runs and remove everything that was made: environment, data, databases, caches
 	-@if [ -x $(BIN)/python ] && [ -d work ]; then $(BIN)/python -m recjobs.airflow down; fi

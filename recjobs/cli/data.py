@@ -65,6 +65,10 @@ def sequences(
     last_date: Annotated[
         str, typer.Option("--last-date", help="The date of every user's last item.")
     ] = LAST_DATE.isoformat(),
+    attributes: Annotated[
+        Path | None,
+        typer.Option("--attributes", help='What is known of the items: a JSON object {"item": [12, 53], …}.'),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Lines of `user item item …`, oldest first, aligned at their ends.
@@ -73,7 +77,7 @@ def sequences(
     for the day before the last date is judged on everybody's last item (leave one out).
     """
     target = into or folder_of(load_settings("sequences").events.path)
-    _print_import(import_sequences(source, resolve(target), as_date(last_date)), as_json)
+    _print_import(import_sequences(source, resolve(target), as_date(last_date), attributes), as_json)
 
 
 def folder_of(events_path: str) -> str:

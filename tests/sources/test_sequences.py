@@ -13,6 +13,10 @@ from hypothesis import strategies as st
 
 from recjobs import storage
 from recjobs.errors import CorruptFileError, MissingInputError
+from recjobs.settings import load_settings
+from recjobs.sources.contract import item_contract
+from recjobs.sources.pinning import pin_sources
+from recjobs.sources.reading import read_blocks
 from recjobs.sources.sequences import LAST_DATE, import_sequences
 
 
@@ -89,3 +93,42 @@ def test_clear_errors(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CorruptFileError, match="no UTF-8"):
         import_sequences(binary, str(tmp_path / "in"))
+
+
+def items(into: Path) -> dict[str, str | None]:
+    return dict(pl.read_parquet(into / "items" / "part-00000.parquet").rows())
+
+
+def test_items_have_the_attributes_that_are_given(tmp_path: Path) -> None:
+    source, attributes = tmp_path / "sequences.txt", tmp_path / "attributes.json"
+    source.write_text("ann b a 10\nbob a c\n")
+    attributes.write_text('{"a": [12, 53], "10": ["red"], "c": [], "gone": [1]}')
+    report = import_sequences(source, str(tmp_path / "in"), attributes=attributes)
+    assert items(tmp_path / "in") == {"10": "ared", "a": "a12 a53", "b": None, "c": None}
+    assert "2 of 4 items have attributes" in report.notes
+
+
+def test_without_attributes_every_item_is_listed_and_the_shipped_config_reads_it(tmp_path: Path) -> None:
+    source = tmp_path / "sequences.txt"
+    source.write_text("ann b a\n")
+    import_sequences(source, str(tmp_path / "in"))
+    assert items(tmp_path / "in") == {"a": None, "b": None}
+    shipped = {f"{kind}.path": str(tmp_path / "in" / kind) for kind in ("events", "items")}
+    config = load_settings("sequences", {"root": str(tmp_path / "artefacts"), **shipped})
+    assert config.items is not None
+    pinned = pin_sources(config, LAST_DATE).items
+    assert [(file.day, file.uri.rsplit("/", 1)[-1]) for file in pinned] == [(None, "part-00000.parquet")]
+    blocks = list(read_blocks(pinned[0], item_contract(config.items)))
+    good = pl.concat([block.split()[0] for block in blocks])
+    assert good.select("item_id", "attributes").rows() == [("a", None), ("b", None)]
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"a": 1}', '{"a": [true]}', '{"a": ["two words"]}', "{"])
+def test_attributes_that_are_no_lists_are_refused(tmp_path: Path, content: str) -> None:
+    source, attributes = tmp_path / "sequences.txt", tmp_path / "attributes.json"
+    source.write_text("ann a\n")
+    attributes.write_text(content)
+    with pytest.raises(CorruptFileError, match=r"attributes\.json: (no JSON|the attributes of item 'a' are)"):
+        import_sequences(source, str(tmp_path / "in"), attributes=attributes)
+    with pytest.raises(MissingInputError, match="no such file"):
+        import_sequences(source, str(tmp_path / "in"), attributes=tmp_path / "nothing.json")

@@ -28,6 +28,7 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOTS = {"m": "_momentums", "v": "_velocities", "accumulator": "_accumulators"}
 SHAPING = (
     "encoder", "embedding_size", "sequence_length", "blocks", "heads", "user_embedding", "similarity", "optimizer",
+    "history_embedding",
     "country_buckets", "item_buckets",
 )  # fmt: skip
 """Settings without which a weight means something else, or is not there."""
