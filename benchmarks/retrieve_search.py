@@ -227,7 +227,7 @@ def _plant(folder: Path, users: int, items: int, shards: int, settings: SourcesC
         write_table(events, str(planted / "events" / columns.part_name(shard)))
     _write_items(planted / "items.parquet", items)
     return str(planted / "users"), LearningTask(
-        events=str(planted / "events"),
+        events={part: [str(planted / "events" / part)] for part in map(columns.part_name, range(shards))},
         users=str(planted / "users"),
         items=str(planted / "items.parquet"),
         folder=str(folder / "sources"),

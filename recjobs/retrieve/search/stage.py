@@ -124,7 +124,7 @@ def _embed_task(inputs: Inputs, out: Output) -> EmbedTask:
 def _learning_task(inputs: Inputs, config: Settings, out: Output) -> LearningTask:
     extract = inputs["extract"]
     return LearningTask(
-        events=extract.uri("events"),
+        events={shard[0].name.rpartition("/")[2]: [file.uri for file in shard] for shard in extract.shards("events")},
         users=extract.uri("users"),
         items=extract.uri("items.parquet"),
         folder=out.uri(SOURCES),

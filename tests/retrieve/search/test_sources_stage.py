@@ -120,13 +120,15 @@ def test_models_learn_nothing_after_train_until(night: Night, mixed: Manifest, t
     from recjobs.retrieve.search.stage import run
 
     before = night.extract.ds - timedelta(days=1)
-    for part in night.extract.parts("events"):
+    kept: dict[str, list[str]] = {}
+    for (part,) in night.extract.shards("events"):
         (tmp_path / "events").mkdir(exist_ok=True)
-        events = pl.read_parquet(part.uri)
-        events.filter(pl.col(columns.TIMESTAMP).dt.date() <= before).write_parquet(tmp_path / "events" / part.name)
+        kept[part.name] = [str(tmp_path / "events" / part.name)]
+        events = pl.read_parquet(part.uri).filter(pl.col(columns.TIMESTAMP).dt.date() <= before)
+        events.write_parquet(kept[part.name][0])
     settings = settings_of(tmp_path, **MIXED)
     task = LearningTask(
-        str(tmp_path / "events"),
+        kept,
         night.extract.uri("users"),
         night.extract.uri("items.parquet"),
         str(tmp_path / "learnt"),

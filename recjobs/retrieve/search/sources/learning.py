@@ -39,7 +39,8 @@ _EVENTS, _LOG_GAPS, _REPEATS = "events", "log_gaps", "repeats"
 class LearningTask:
     """Where events, states and items are, where what is learnt goes; `end` is the first second not learnt from."""
 
-    events: str
+    events: Mapping[str, Sequence[str]]
+    """The files of each shard's events, by the name of its part."""
     users: str
     items: str
     folder: str
@@ -115,7 +116,9 @@ def _sum_part(task: LearningTask, buckets: int, items: pl.DataFrame, part: str) 
 def _events(task: LearningTask, users: pl.DataFrame, items: pl.DataFrame, part: str) -> pl.DataFrame:
     """`user` (row of `users`), `item_index`, `time` (Unix seconds), `weight` of the events that count, as stored."""
     names = [columns.USER, columns.ITEM, columns.EVENT_TYPE, columns.TIMESTAMP]
-    events = pl.DataFrame(pl.from_arrow(read_table(storage.join(task.events, part), names)))
+    weeks = [pl.DataFrame(pl.from_arrow(read_table(uri, names))) for uri in task.events[part]]
+    # Each week is in canonical order; so are all, once a user's weeks stand one after the other.
+    events = pl.concat(weeks).sort(columns.USER, columns.TIMESTAMP, maintain_order=True)
     kinds = list(task.weights)
     time = pl.col(columns.TIMESTAMP).dt.epoch("s").alias("time")
     return (
