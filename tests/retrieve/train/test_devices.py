@@ -14,11 +14,12 @@ from tests.retrieve.nights import extract_of
 STEPS = """
 import json, sys
 from pathlib import Path
-from recjobs.manifest import Cutoffs, Inputs, load
+from recjobs.manifest import load
 from recjobs.retrieve.framework import tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from recjobs.retrieve.train import devices, stage
+from recjobs.retrieve.train import devices
+from recjobs.retrieve.train.blueprint import blueprint
 from recjobs.retrieve.train.fit import Trainer, optimizer_of
 from recjobs.retrieve.train.sequences import TrainingData, sequence_files
 from tests.retrieve.nights import SECTIONS, settings_of
@@ -27,13 +28,12 @@ extract = load(sys.argv[1])
 plain = {"dropout": 0, "unknown_id_dropout": 0, "encoder": "mean"}
 settings = settings_of(Path(sys.argv[2]), **{f"retrieve__train__{name}": value for name, value in plain.items()})
 config = settings.view(SECTIONS)
-features = stage._features(extract, config, Inputs(extract.ds, extract.cutoffs, {"extract": extract}))
+plan = blueprint(extract, config, extract.cutoffs.train_until)
 data = TrainingData(sequence_files(Path(extract.uri("sequences"))), config.retrieve.train, 1)
 
 def losses(precision):
     tf.keras.utils.set_random_seed(1)
-    rule = stage._target_rule(config, extract.cutoffs.train_until, 0)
-    model = stage._model(features, extract, config, rule)
+    model = plan.towers()
     optimizer = devices.with_precision(optimizer_of(config.retrieve.train, 100), precision)
     curves = Trainer(model, optimizer, data, 1).fit(1)
     return curves.steps, type(optimizer).__name__, [float(v.numpy()) for v in devices.scaling_of(optimizer)]

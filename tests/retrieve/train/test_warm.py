@@ -19,7 +19,8 @@ from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.retrieve.train import stage
 from recjobs.retrieve.train import warm as warm_start
 from recjobs.retrieve.train.checkpoint import Checkpoint, read_checkpoint
-from recjobs.retrieve.train.fit import Curves, Epoch
+from recjobs.retrieve.train.curves import Curves, Epoch
+from recjobs.retrieve.train.fit import Trainer
 from recjobs.settings import Settings
 from tests.planted import planted_extract
 from tests.retrieve.nights import (
@@ -91,11 +92,16 @@ def carry_on(
     return stage.run(Inputs(extract.ds, extract.cutoffs, pinned), settings.view(SECTIONS), out)
 
 
+def not_at_all(*_: Any, **__: Any) -> Curves:
+    """In place of training: the towers stay as they are before the first step."""
+    return Curves([1.0], [Epoch(1, 1.0, 1.0, 0.0, 1.0)], 1)
+
+
 @pytest.fixture(scope="module")
 def carried(night: Night, extract: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """The warm night as it is before its first step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "fit", lambda *_, **__: Curves([1.0], [Epoch(1, 1.0, 1.0, 1.0)]))
+        patch.setattr(Trainer, "fit", not_at_all)
         return carry_on(night, extract, tmp_path_factory.mktemp("carried"))
 
 
@@ -213,7 +219,7 @@ def test_a_chain_that_has_lost_its_way_shows_as_drift(
         return replace(found, weights=lost)
 
     monkeypatch.setattr(warm_start, "read_checkpoint", shuffled)
-    monkeypatch.setattr(stage, "fit", lambda *_, **__: Curves([1.0], [Epoch(1, 1.0, 1.0, 1.0)]))
+    monkeypatch.setattr(Trainer, "fit", not_at_all)
     second = night.train.model_copy(update={"metrics": warm.metrics})
     lost = carry_on(night, extract, tmp_path, trained=second)
     assert lost.metrics["warm_nights"] == 2
@@ -226,7 +232,7 @@ def test_who_was_forgotten_comes_back_as_anybody_new(
 ) -> None:
     known = index_of(night.extract, "user")
     read = pl.read_parquet
-    monkeypatch.setattr(stage, "fit", lambda *_, **__: Curves([1.0], [Epoch(1, 1.0, 1.0, 1.0)]))
+    monkeypatch.setattr(Trainer, "fit", not_at_all)
 
     def without(source: Any, **options: Any) -> pl.DataFrame:
         frame = read(source, **options)

@@ -10,13 +10,19 @@ from recjobs.manifest import Manifest
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.train.replay import Quota, quota, warm_course
-from recjobs.retrieve.train.sequences import sequence_files, window_widths
+from recjobs.retrieve.train.sequences import read_sequences, sequence_files, windows_of
 from recjobs.retrieve.user_features import list_time
 from tests.retrieve.nights import Night
 
 CONFIG = RetrieveTrainConfig(
     sequence_length=4, epochs=4, batch_size=32, warm_share=0.25, warm_windows=1, warm_learning_rate=0.5
 )
+
+
+def widths_of(files: list[str], config: RetrieveTrainConfig) -> list[int]:
+    """The length of every window that training cuts."""
+    cut = windows_of(read_sequences(files), config.sequence_length, config.windows_per_user)
+    return [int(length) for length in cut.length]
 
 
 @given(budget=st.floats(1, 1e5), new=st.integers(0, 10_000), old=st.integers(0, 10_000))
@@ -62,11 +68,11 @@ def test_users_with_new_events_are_all_in_and_others_by_lot(night: Night) -> Non
     assert 0 < len(fresh) < len(everyone)
     with warm_course(files, CONFIG, since=since, seed=1) as course:
         chosen = records(course.files)
-        widths = window_widths(course.files, course.settings)
+        widths = widths_of(course.files, course.settings)
     assert fresh < set(chosen) < set(everyone)
     # A quarter of what four passes over all windows see.
-    budget = 0.25 * 4 * window_widths(files, CONFIG).sum()
-    assert 0.8 * budget < course.settings.epochs * widths.sum() < 1.2 * budget
+    budget = 0.25 * 4 * len(widths_of(files, CONFIG))
+    assert 0.8 * budget < course.settings.epochs * len(widths) < 1.2 * budget
     assert course.settings.learning_rate == 0.5 * CONFIG.learning_rate
     assert not any(Path(name).exists() for name in course.files)
 
@@ -92,4 +98,4 @@ def test_windows_are_counted_as_they_are_cut(night: Night) -> None:
     with warm_course(files, every, since=0, seed=1) as course:
         assert course.settings.epochs == 1
         assert records(course.files) == records(files)
-        assert np.array_equal(window_widths(course.files, course.settings), window_widths(files, every))
+        assert widths_of(course.files, course.settings) == widths_of(files, every)

@@ -61,8 +61,8 @@ def test_a_table_of_one_number_a_row_is_carried_too() -> None:
 
 
 def test_parts_meet_one_by_one_unless_the_shards_have_changed() -> None:
-    def parts(*names: str) -> list[StoredFile]:
-        return [StoredFile(name, name, 1) for name in names]
+    def shards(*names: str) -> list[list[StoredFile]]:
+        return [[StoredFile(letter, letter, 1) for letter in name] for name in names]
 
-    assert list(together(parts("a", "b"), parts("c", "d"))) == [(["a"], ["c"]), (["b"], ["d"])]
-    assert list(together(parts("a", "b"), parts("c"))) == [(["a", "b"], ["c"])]
+    assert list(together(shards("a", "b"), shards("cx", "d"))) == [[["a"], ["c", "x"]], [["b"], ["d"]]]
+    assert list(together(shards("a", "b"), shards("c"))) == [[["a", "b"], ["c"]]]
