@@ -1,8 +1,8 @@
 """`python -m benchmarks.ablation`: what each part of the towers is worth, each switched off alone, in one table.
 
 On Amazon Beauty's validation item, or on the generated marketplace's next day. The first row is the shipped
-config; every other one differs from it by the settings of its part. A part that has no setting yet, or whose
-setting already has that value, is told and left out.
+config; every other one differs from it by the settings of its part. A part whose setting already has that value,
+or is of an event type that the data lacks, is told and left out.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ PARTS: dict[str, Overrides] = {
     "no user embedding": {f"{TRAIN}.user_embedding": False},
     "no unknown-id dropout": {f"{TRAIN}.unknown_id_dropout": 0.0},
     "unknown-id dropout 0.1": {f"{TRAIN}.unknown_id_dropout": 0.1},
-    "no event types in the history": {f"{TRAIN}.event_types": False},
-    "no ages of events": {f"{TRAIN}.event_ages": False},
-    "last position alone a target": {f"{TRAIN}.every_position": False},
+    "random start": {f"{TRAIN}.start": "random"},
+    "one vector of an item, in histories too": {f"{TRAIN}.history_embedding": False},
+    "random start, one vector of an item": {f"{TRAIN}.start": "random", f"{TRAIN}.history_embedding": False},
     "latest window of a user alone": {f"{TRAIN}.windows_per_user": 1},
     "targets: next event": {f"{TRAIN}.targets": "next_event"},
     "targets: next day": {f"{TRAIN}.targets": "next_day"},

@@ -26,7 +26,7 @@ import polars as pl
 
 from recjobs import columns
 from recjobs.extract.histories import Timeline
-from recjobs.extract.sequences import write_sequences
+from recjobs.extract.sequences import Told, write_sequences
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.item_features import ItemFeatures
 from recjobs.retrieve.train import model as model_module
@@ -86,7 +86,7 @@ def _write(
     seconds = day * SECONDS_A_DAY
     code = np.ones(len(item), np.int8)
     events = Timeline(len(rows), np.repeat(np.arange(len(rows)), lengths), item.astype(np.int32), code, seconds)
-    write_sequences(uri, users, rows + 1, events, lengths)
+    write_sequences(uri, users, rows + 1, Told(), events, lengths)
 
 
 def compare(
@@ -119,7 +119,8 @@ def _trainer(data: TrainingData, counts: npt.NDArray[np.int64], config: Retrieve
     rows, none = len(counts), np.zeros((len(counts), 0), np.float32)
     whole = np.zeros((rows, 0), np.int32)
     features = ItemFeatures(whole, whole, none, none, counts)
-    items = ItemTower(features, size=config.embedding_size, hash_rows=2, token_rows=1, cosine=True)
+    size, own_history = config.embedding_size, config.history_embedding
+    items = ItemTower(features, size=size, hash_rows=2, token_rows=1, cosine=True, own_history=own_history)
     users = UserTower(config, users=1, event_types=1)
     rule = TargetRule(tf.constant([0.0, 1.0]), True, config.crowding, None, LAST_DAY)
     model = TwoTower(items, users, features, rule, config)

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import ablation
 from benchmarks.ablation import FULL, PARTS, possible_parts, table
 from recjobs.errors import SettingsError
+from recjobs.settings import load_settings
 
 
 def test_parts_without_a_setting_or_a_difference_are_told_and_left_out(
@@ -16,7 +17,7 @@ def test_parts_without_a_setting_or_a_difference_are_told_and_left_out(
 ) -> None:
     parts = {
         "no such thing": {"retrieve.train.telepathy": False},
-        "so already": {"retrieve.train.dropout": 0.5},
+        "so already": {"retrieve.train.dropout": load_settings("sequences").retrieve.train.dropout},
         "one block": {"retrieve.train.blocks": 1},
         "event of the demo": {"events.types.cart.weight": 1.0},
     }

@@ -65,7 +65,7 @@ def _task(plan: Blueprint, start: warm.Start, data: TrainingData, seed: int) -> 
         model = plan.towers(held_out_days)
         if plan.config.start == "cooccurrence":
             blocks = (windows.sequences for windows in data.blocks())
-            start_from(model.items, blocks, plan.last_day - held_out_days, seed)
+            start_from(model.items, blocks, plan.event_weight, plan.last_day - held_out_days, seed)
         return model
 
     return Task(

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from recjobs.errors import ModelError
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.config import ValidationConfig
+from recjobs.retrieve.train.export import representations
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.sequences import Batch, Sequences
 from recjobs.retrieve.train.targets import SECONDS_A_DAY
 from recjobs.retrieve.user_features import EVENT_FIELDS, EVENT_TYPE, HOUR, ITEM, NOW, TIME
 
-_ITEMS_A_CALL = 8192
 _USERS_A_CALL = 256
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -131,33 +131,24 @@ class Judge:
 
     def ranks(self) -> npt.NDArray[np.int64]:
         """The place of each pair's item in its user's ranking, from 0: int64[pairs]."""
-        table = self._representations()
-        items = self.model.items.vector(table[1:])
+        candidates, history = representations(self.model, self.model.items.warm)
+        items = self.model.items.vector(candidates[1:])
         ranks = np.zeros(len(self.what.row), np.int64)
         for start in range(0, self.what.users, _USERS_A_CALL):
             users = np.arange(start, min(start + _USERS_A_CALL, self.what.users))
             pairs = np.flatnonzero((self.what.row >= users[0]) & (self.what.row <= users[-1]))
             inputs = {name: tf.constant(values[users]) for name, values in self.what.inputs.items()}
-            scores = tf.matmul(self._vectors(table, inputs), items, transpose_b=True)
+            scores = tf.matmul(self._vectors(history, inputs), items, transpose_b=True)
             ranks[pairs] = _ranks(scores.numpy(), self.what.row[pairs] - start, self.what.item[pairs])
         return ranks
 
-    def _representations(self) -> Any:
-        """float32[warm + 1, D] by item index."""
-        stop = self.model.items.warm + 1
-        blocks = [
-            self.model.items.representation(tf.range(start, min(start + _ITEMS_A_CALL, stop)))
-            for start in range(0, stop, _ITEMS_A_CALL)
-        ]
-        return tf.concat(blocks, axis=0)
-
-    def _user_vectors(self, table: Any, inputs: dict[str, Any]) -> Any:
+    def _user_vectors(self, history: Any, inputs: dict[str, Any]) -> Any:
         length = tf.reduce_sum(tf.cast(inputs[ITEM] > 0, tf.int32), axis=1)
         query_day = tf.tile((inputs[NOW] // SECONDS_A_DAY)[:, None], [1, tf.shape(inputs[ITEM])[1] + 1])
         side = {name: values for name, values in inputs.items() if name not in (*EVENT_FIELDS, NOW)}
         side[HOUR] = tf.zeros_like(query_day)
         vectors = self.model.users(
-            tf.gather(table, inputs[ITEM]),
+            tf.gather(history, inputs[ITEM]),
             inputs[EVENT_TYPE],
             inputs[TIME] // SECONDS_A_DAY,
             query_day,

@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 
 from recjobs import columns
 from recjobs.errors import ModelError
-from recjobs.retrieve.train.config import ValidationConfig
+from recjobs.retrieve.framework import tf
+from recjobs.retrieve.item_features import ItemFeatures
+from recjobs.retrieve.train.config import RetrieveTrainConfig, ValidationConfig
+from recjobs.retrieve.train.export import ServingItemTower, ServingUserTower, build, representations
+from recjobs.retrieve.train.item_tower import ItemTower
+from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.sequences import Sequences
-from recjobs.retrieve.train.targets import SECONDS_A_DAY
-from recjobs.retrieve.train.validation import Foreseen, _ranks, foreseen, measures
+from recjobs.retrieve.train.targets import SECONDS_A_DAY, TargetRule
+from recjobs.retrieve.train.user_tower import UserTower
+from recjobs.retrieve.train.validation import Foreseen, Judge, _ranks, foreseen, measures
 from recjobs.retrieve.user_features import EVENT_TYPE, ITEM, NOW, SIDE_FIELDS, TIME
 
 WEIGHT = np.array([0, 1, -1], np.float32)
@@ -88,3 +94,30 @@ def test_measures_are_those_of_sorted_lists(seed: int, k: int) -> None:
     measured = measures(_ranks(scores, row, item), row, users, k)
     assert measured["recall"] == pytest.approx(np.mean(recall))
     assert measured["ndcg"] == pytest.approx(np.mean(np.array(gains) / ideal))
+
+
+def two_tower(items: int) -> TwoTower:
+    """Towers with large weights, in which an item is another thing in a history than as a candidate."""
+    tf.keras.utils.set_random_seed(2)
+    config = RetrieveTrainConfig(embedding_size=8, sequence_length=3, encoder="mean", user_embedding=False)
+    none, counts = np.zeros((items + 1, 0), np.float32), np.r_[0, np.ones(items, np.int64)]
+    known = ItemFeatures(none.astype(np.int32), none.astype(np.int32), none, none, counts)
+    tower = ItemTower(known, size=8, hash_rows=2, token_rows=1, cosine=True, own_history=True)
+    users = UserTower(config, users=1, event_types=2)
+    model = TwoTower(tower, users, known, TargetRule(tf.constant(WEIGHT), True, 0.0, None, LAST_DAY), config)
+    build(model)
+    for variable in model.trainable_variables:
+        variable.assign(tf.random.normal(variable.shape))
+    return model
+
+
+def test_a_user_is_judged_by_the_vector_that_will_be_served() -> None:
+    model, count = two_tower(9), 9
+    users = {index: [(90, index, 1), (95, index % 9 + 1, 1), (100, (index + 4) % 9 + 1, 1)] for index in range(1, 9)}
+    what = found([sequences(users)])
+    _, history = representations(model, count)
+    inputs = {name: tf.constant(values) for name, values in what.inputs.items()}
+    vectors = ServingUserTower(model, history).serve(inputs)[columns.VECTOR]
+    items = ServingItemTower(model).serve(tf.range(1, count + 1))[columns.VECTOR]
+    served = tf.matmul(vectors, items, transpose_b=True).numpy()
+    assert Judge(model, what, 3).ranks().tolist() == _ranks(served, what.row, what.item).tolist()
