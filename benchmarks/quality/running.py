@@ -11,7 +11,6 @@ from benchmarks.quality.cases import Case, DataSet
 from recjobs import storage
 from recjobs.manifest import Manifest, digest_of, load
 from recjobs.plan import Plan, load_plan, plan_run
-from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.settings import Settings, home, load_settings
 from recjobs.stages import run_step
 
@@ -60,8 +59,8 @@ def overrides_of(data_set: DataSet, case: Case, seed: int, overrides: Mapping[st
 
 
 def trained_in_full() -> dict[str, Any]:
-    """Keeps training from going on from an earlier night's towers, where there is such a setting."""
-    return {"retrieve.train.warm_start": False} if "warm_start" in RetrieveTrainConfig.model_fields else {}
+    """Keeps training from going on from an earlier night's towers."""
+    return {"retrieve.train.warm_start": False}
 
 
 def run_case(
