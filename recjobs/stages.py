@@ -110,7 +110,7 @@ def _environment(stage: str) -> dict[str, str]:
     # TFRS needs the legacy Keras, chosen before TensorFlow is imported; below level 3 TensorFlow calls it an
     # error that there is no GPU.
     quiet = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
-    # oneDNN's matrix products make a training step 1.2 times to twice as fast, and are the same from run to run
+    # oneDNN's matrix products make a training step about 1.2 times as fast, and are the same from run to run
     # (tests/retrieve/train/test_killed.py compares bit by bit). Elsewhere little is multiplied: plain kernels.
     kernels = "1" if stage == "retrieve/train" else "0"
     return {**os.environ, **quiet, "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", kernels)}

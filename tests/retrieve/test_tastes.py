@@ -29,7 +29,9 @@ from tests.retrieve.tastes import (
     trained,
 )
 
-ENCODERS = ("attention", "gru", "mean")
+ENCODERS = ("attention", "mean", pytest.param("gru", marks=pytest.mark.slow))
+EPOCHS = {"attention": 12, "mean": 12, "gru": 24}
+"""The recurrent unit has no mean of the history to fall back on, and needs longer to hear of weekdays."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,8 @@ def extract(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manifest]:
 @pytest.fixture(scope="module", params=ENCODERS)
 def towers(request: pytest.FixtureRequest, extract: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("towers") / request.param
-    return trained(extract, folder, retrieve__train__encoder=request.param)
+    encoder = request.param
+    return trained(extract, folder, retrieve__train__encoder=encoder, retrieve__train__epochs=EPOCHS[encoder])
 
 
 def users_of(way: str, cold: bool) -> list[int]:

@@ -74,6 +74,7 @@ def towers(manifest: Manifest) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_the_next_attempt_goes_on_and_makes_the_same_towers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     made = extract_of(tmp_path)
