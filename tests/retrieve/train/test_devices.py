@@ -47,6 +47,7 @@ print(json.dumps([strategy.num_replicas_in_sync, found]))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_and_a_scaled_loss_train_as_one_device_does(tmp_path: Path) -> None:
     extract = extract_of(tmp_path)
     manifest = tmp_path / "manifest.json"
