@@ -93,7 +93,8 @@ def _run_process(plan_uri: str, step: Step) -> None:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=_environment(step.stage),
+            # Its own copies of users' rows lie here too, and go with it, also when it is killed.
+            env=_environment(step.stage) | {"TMPDIR": scratch},
         )
         try:
             last_lines = _pass_on(process)

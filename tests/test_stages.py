@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import psutil
@@ -16,8 +16,8 @@ import pytest
 
 from recjobs import stages, storage
 from recjobs.errors import CorruptFileError, MissingInputError, StageCrashedError
-from recjobs.manifest import load
-from recjobs.plan import load_plan, plan_run
+from recjobs.manifest import Cutoffs, load
+from recjobs.plan import Step, load_plan, plan_run
 from recjobs.publish.config import DatabaseConfig
 from tests.cli.shop import NEWEST, Shop, open_shop
 
@@ -119,3 +119,28 @@ def wait_for_stage(parent: int) -> psutil.Process:
             return found[0]
         time.sleep(0.05)
     raise AssertionError("the stage never started")
+
+
+def test_what_a_stage_keeps_aside_goes_with_its_process_even_if_it_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told"
+    script = (
+        "import os, signal, sys, tempfile\n"
+        "handle, name = tempfile.mkstemp()\n"
+        f"open({str(told)!r}, 'w').write(name)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen([sys.executable, "-c", script], **options))
+    step = Step(
+        name="extract",
+        stage="extract",
+        ds=date(2026, 3, 31),
+        run="r",
+        run_folder=str(tmp_path),
+        cutoffs=Cutoffs(train_until=date(2026, 3, 31), history_until=date(2026, 3, 31), label_days=1),
+    )
+    with pytest.raises(StageCrashedError, match="killed by signal 9"):
+        stages._run_process("plan.json", step)
+    assert not Path(told.read_text()).exists()
