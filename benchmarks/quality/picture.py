@@ -58,4 +58,4 @@ def _lines(axes: Any, data_set: DataSet, protocol: str, measure: Measure) -> Non
             axes.axvline(values[measure], color=colour, linestyle=style, linewidth=1.2, label=name)
             drawn = True
     if drawn:
-        axes.legend(fontsize=6, loc="lower right")
+        axes.legend(fontsize=6, loc="upper right")
