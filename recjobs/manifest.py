@@ -24,6 +24,8 @@ from recjobs.errors import CorruptFileError, GateRefusedError, MissingInputError
 MANIFEST_NAME = "manifest.json"
 PREVIOUS_EXTRACT, PREVIOUS_TRAIN = "previous/extract", "previous/retrieve/train"
 """Inputs that a stage goes on from."""
+WARM_NIGHTS, DRIFT = "warm_nights", "drift"
+"""Metrics of `retrieve/train` that plans go by: nights since the last training in full, how far towers have drifted."""
 RESUME = "resume"
 """The folder beside a run's attempts with what a killed one can go on from; it is no attempt, and no result."""
 

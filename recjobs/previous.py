@@ -14,14 +14,12 @@ from datetime import date, timedelta
 from recjobs import __version__, storage
 from recjobs.errors import RecjobsError
 from recjobs.flow import EARLIER, PREVIOUS, code_digest
-from recjobs.manifest import PREVIOUS_EXTRACT, PREVIOUS_TRAIN, Manifest, SourceFile, Sources, load
+from recjobs.manifest import DRIFT, PREVIOUS_EXTRACT, PREVIOUS_TRAIN, WARM_NIGHTS, Manifest, SourceFile, Sources, load
 from recjobs.plans import Plan, changed_sources, differences, planned_dates, plans_of, recipe_settings
 from recjobs.settings import Settings
 from recjobs.sources.pinning import pin_sources
 
 EXTRACT, TRAIN = "extract", "retrieve/train"
-WARM_NIGHTS, DRIFT = "warm_nights", "drift"
-"""Metrics of `retrieve/train`: nights since the last training in full, and how far its towers have drifted."""
 
 
 @dataclass(frozen=True)

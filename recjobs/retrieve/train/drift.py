@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from recjobs import columns as c
-from recjobs import storage
-from recjobs.manifest import Manifest
+from recjobs.manifest import DRIFT, WARM_NIGHTS, Manifest
+from recjobs.retrieve.frames import read_frame
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.export import ServingUserTower, representations
 from recjobs.retrieve.train.model import TwoTower
@@ -35,9 +35,8 @@ from recjobs.retrieve.user_features import (
 )
 from recjobs.settings import Settings
 
-DRIFT, WARM_NIGHTS = "drift", "warm_nights"
 LIFT, LIFT_ERROR = "reference_lift", "reference_error"
-"""Metrics of a warm night; the planner goes by the first two."""
+"""Metrics of a warm night, beside those that plans go by."""
 SURE = 2.0
 """Standard errors by which lift must have fallen before any of it counts."""
 K = 20
@@ -45,7 +44,6 @@ USERS = 5_000
 """At least so many users are tested, where as many have events: whole shards, in their order."""
 _USERS_A_CALL, _CELLS_A_CALL = 1024, 2_000_000
 _ROW = "row"
-_HISTORY = (c.HISTORY_ITEM, c.HISTORY_TYPE, c.HISTORY_TIME)
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class _Items:
 
 
 def _items(before: Manifest, extract: Manifest) -> _Items:
-    now, then = (_read(one.uri("items.parquet"), [c.ITEM, c.ITEM_INDEX, c.AVAILABLE]) for one in (extract, before))
+    now, then = (read_frame(one.uri("items.parquet"), [c.ITEM, c.ITEM_INDEX, c.AVAILABLE]) for one in (extract, before))
     names = now.filter(pl.col(c.AVAILABLE).fill_null(value=True)).select(c.ITEM, c.ITEM_INDEX)
     pair = identified(then, c.ITEM, c.ITEM_INDEX), identified(now, c.ITEM, c.ITEM_INDEX)
     tonight = row_map([pair], before=then.height + 1, rows=now.height + 1).forward
@@ -176,14 +174,15 @@ def _tests(
     anew every night), and `row` (of the user) and `item_index` of what they did since."""
     after = max(before.cutoffs.train_until, before.cutoffs.history_until)
     liked = [name for name, kind in config.events.types.items() if kind.weight > 0]
-    within = (pl.col(c.TIMESTAMP) >= _end(after)) & (pl.col(c.TIMESTAMP) < _end(train_until))
+    time = pl.col(c.TIMESTAMP).dt.epoch("s")
+    within = (time >= list_time(after)) & (time < list_time(train_until))
     about = [c.USER, *SIDE_FIELDS, *further.state_columns()]
     for states, known, happened in together(before.shards("users"), extract.shards("users"), extract.shards("events")):
-        events = pl.concat([_read(uri, [c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP]) for uri in happened])
+        events = pl.concat([read_frame(uri, [c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP]) for uri in happened])
         did = events.filter(within & pl.col(c.EVENT_TYPE).is_in(liked)).join(items.names, on=c.ITEM)
         did = did.select(c.USER, c.ITEM_INDEX).unique()
-        users = pl.concat([_read(uri, [c.USER, c.USER_INDEX, *HISTORY_COLUMNS]) for uri in states])
-        tonight = pl.concat([_read(uri, about) for uri in known])
+        users = pl.concat([read_frame(uri, [c.USER, c.USER_INDEX, *HISTORY_COLUMNS]) for uri in states])
+        tonight = pl.concat([read_frame(uri, about) for uri in known])
         users = users.join(did, on=c.USER, how="semi").join(tonight, on=c.USER).sort(c.USER)
         if users.height:
             yield users, did.join(users.select(c.USER).with_row_index(_ROW), on=c.USER).select(_ROW, c.ITEM_INDEX)
@@ -193,16 +192,16 @@ def _placed(
     users: pl.DataFrame, item_tonight: npt.NDArray[np.int64], user_tonight: npt.NDArray[np.int64]
 ) -> pl.DataFrame:
     """The users with tonight's indexes; items that are gone leave the history."""
-    events = users.select(pl.int_range(pl.len()).alias(_ROW), *_HISTORY).explode(_HISTORY)
+    events = users.select(pl.int_range(pl.len()).alias(_ROW), *HISTORY_COLUMNS).explode(HISTORY_COLUMNS)
     index = item_tonight[events[c.HISTORY_ITEM].fill_null(0).to_numpy()]
     events = events.with_columns(pl.Series(c.HISTORY_ITEM, index)).filter(pl.col(c.HISTORY_ITEM) > 0)
-    histories = events.group_by(_ROW, maintain_order=True).agg(_HISTORY)
-    rows = users.drop(_HISTORY).with_columns(
+    histories = events.group_by(_ROW, maintain_order=True).agg(HISTORY_COLUMNS)
+    rows = users.drop(HISTORY_COLUMNS).with_columns(
         pl.Series(c.USER_INDEX, _looked_up(user_tonight, users[c.USER_INDEX].to_numpy())),
         pl.int_range(pl.len()).alias(_ROW),
     )
     joined = rows.join(histories, on=_ROW, how="left", maintain_order="left").drop(_ROW)
-    return joined.with_columns(pl.col(_HISTORY).fill_null([]))
+    return joined.with_columns(pl.col(HISTORY_COLUMNS).fill_null([]))
 
 
 def _looked_up(table: npt.NDArray[np.int64], index: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
@@ -221,12 +220,3 @@ def _recall(top: npt.NDArray[np.int64], truth: pl.DataFrame) -> npt.NDArray[np.f
 
 def _mean(values: npt.NDArray[np.float64]) -> float:
     return float(values.mean()) if len(values) else 0.0
-
-
-def _read(uri: str, names: list[str]) -> pl.DataFrame:
-    with storage.reading(uri) as stream:
-        return pl.read_parquet(stream, columns=names)
-
-
-def _end(day: date) -> datetime:
-    return datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)

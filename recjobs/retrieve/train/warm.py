@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 
 from recjobs import columns as c
-from recjobs import storage
 from recjobs.errors import ModelError
-from recjobs.manifest import PREVIOUS_EXTRACT, PREVIOUS_TRAIN, Inputs, Manifest
+from recjobs.manifest import DRIFT, PREVIOUS_EXTRACT, PREVIOUS_TRAIN, WARM_NIGHTS, Inputs, Manifest
+from recjobs.retrieve.frames import read_frame
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.checkpoint import (
     Array,
@@ -30,7 +30,7 @@ from recjobs.retrieve.train.checkpoint import (
     weights_of,
 )
 from recjobs.retrieve.train.config import RetrieveTrainConfig
-from recjobs.retrieve.train.drift import DRIFT, WARM_NIGHTS, Foresight, K, drift_of, foresight
+from recjobs.retrieve.train.drift import Foresight, K, drift_of, foresight
 from recjobs.retrieve.train.export import build
 from recjobs.retrieve.train.fit import optimizer_of
 from recjobs.retrieve.train.kinship import rows_from_content
@@ -157,23 +157,18 @@ def _identities(kind: str, before: Manifest, extract: Manifest) -> Iterator[tupl
 
 
 def _read_users(uris: list[str]) -> pl.DataFrame:
-    parts = [_read(uri, [c.USER, c.USER_INDEX]) for uri in uris]
+    parts = [read_frame(uri, [c.USER, c.USER_INDEX]) for uri in uris]
     return identified(pl.concat(parts), c.USER, c.USER_INDEX)
 
 
 def _read_items(extract: Manifest) -> pl.DataFrame:
-    return identified(_read(extract.uri("items.parquet"), [c.ITEM, c.ITEM_INDEX]), c.ITEM, c.ITEM_INDEX)
+    return identified(read_frame(extract.uri("items.parquet"), [c.ITEM, c.ITEM_INDEX]), c.ITEM, c.ITEM_INDEX)
 
 
 def _read_vocabulary(extract: Manifest, kind: str) -> pl.DataFrame:
-    frame = _read(extract.uri("vocabulary.parquet"), [c.VOCABULARY_COLUMN, c.VOCABULARY_VALUE, c.VOCABULARY_INDEX])
+    frame = read_frame(extract.uri("vocabulary.parquet"), [c.VOCABULARY_COLUMN, c.VOCABULARY_VALUE, c.VOCABULARY_INDEX])
     chosen = frame.filter(pl.col(c.VOCABULARY_COLUMN) == _VOCABULARY[kind])
     return identified(chosen, c.VOCABULARY_VALUE, c.VOCABULARY_INDEX)
-
-
-def _read(uri: str, names: list[str]) -> pl.DataFrame:
-    with storage.reading(uri) as stream:
-        return pl.read_parquet(stream, columns=names)
 
 
 def _kind(name: str) -> str | None:
