@@ -82,7 +82,7 @@ RETRIEVAL_RANK = "retrieval_rank"
 REGIME = "regime"
 SEGMENT = "segment"
 
-SOURCES = ("towers", "cooccurrence", "repeat", "segment", "new", "fill")
+SOURCES = ("towers", "cooccurrence", "repeat", "segment", "new", "ease", "fill")
 """Where candidates come from; bit i of column `source` says that source i proposed the candidate.
 
 `fill` marks what was taken from further down the towers' list because sources agreed or had too little."""

@@ -28,12 +28,12 @@ SMALL: dict[str, Any] = {
     "retrieve__train__dropout": 0.1,
     "retrieve__search__candidates": 20,
     "retrieve__search__similar_items": 5,
-    **{f"retrieve__search__sources__{name}__quota": 0 for name in ("cooccurrence", "repeat", "segment", "new")},
+    **{f"retrieve__search__sources__{name}__quota": 0 for name in ("cooccurrence", "repeat", "segment", "new", "ease")},
 }
 """Small towers, and candidates from them alone."""
 MIXED = {
     f"retrieve__search__sources__{name}__quota": quota
-    for name, quota in {"cooccurrence": 8, "repeat": 4, "segment": 5, "new": 3}.items()
+    for name, quota in {"cooccurrence": 6, "repeat": 4, "segment": 5, "new": 2, "ease": 3}.items()
 }
 """All sources on: 40 candidates a user in all."""
 

@@ -32,4 +32,4 @@ def test_each_source_is_told_by_what_it_found_and_what_only_it_found() -> None:
 def test_without_outcomes_there_is_no_recall() -> None:
     candidates = pl.DataFrame({columns.USER: ["a"], columns.ITEM_INDEX: [[1]], columns.SOURCE: [[TOWERS]]})
     nothing = pl.DataFrame(schema={columns.USER: pl.String, columns.ITEM_INDEX: pl.Int64})
-    assert contribution(candidates, nothing)["recall"].to_list() == [None] * 7
+    assert contribution(candidates, nothing)["recall"].to_list() == [None] * (len(columns.SOURCES) + 1)

@@ -39,8 +39,9 @@ def test_every_user_has_all_quotas_together_and_none_twice(mixed: Manifest) -> N
         brought = {name: sum(bits & columns.source_bit(name) > 0 for bits in row[columns.SOURCE]) for name in EVERY}
         assert brought["towers"] == 20
         assert brought["segment"] == 5
-        assert brought["cooccurrence"] <= 8
+        assert brought["cooccurrence"] <= 6
         assert brought["repeat"] <= 4
+        assert brought["ease"] <= 3
         assert all(row[columns.SOURCE])
         assert all(len(row[columns.source_score(name)]) == 40 for name in EVERY)
 
@@ -60,10 +61,10 @@ def test_each_score_is_the_sources_own_whoever_brought_the_candidate(night: Nigh
         assert repeated.sum() > (np.array(frame[columns.SOURCE].to_list()) & columns.source_bit("repeat") > 0).sum()
 
 
-def test_co_occurrence_and_segment_know_the_users_group(night: Night, mixed: Manifest) -> None:
+def test_co_occurrence_ease_and_segment_know_the_users_group(night: Night, mixed: Manifest) -> None:
     """Users like their own group, and in each country there is one."""
     groups = night.group_of_item()
-    for source in ("cooccurrence", "segment"):
+    for source in ("cooccurrence", "segment", "ease"):
         bit = columns.source_bit(source)
         own = []
         for name, items, bits in candidates_of(mixed).select(columns.USER, columns.ITEM_INDEX, columns.SOURCE).rows():
@@ -89,6 +90,7 @@ def test_what_was_learnt_is_stored_without_a_user_and_nothing_is_left_aside(mixe
     assert stored == {
         "cooccurrence/part-00000.parquet",
         "cooccurrence/part-00001.parquet",
+        "ease/part-00000.parquet",
         "intervals.parquet",
         "segments.parquet",
     }
@@ -141,7 +143,7 @@ def test_models_learn_nothing_after_train_until(night: Night, mixed: Manifest, t
     out = Output("retrieve/search", night.extract.ds, "r", cutoffs, str(tmp_path / "lag"))
     inputs = Inputs(night.extract.ds, cutoffs, {"extract": night.extract, "retrieve/train": night.train})
     lagging = run(inputs, settings.view(SECTIONS), out)
-    for name in ("cooccurrence/part-00000.parquet", "cooccurrence/part-00001.parquet", "intervals.parquet"):
+    for name in tuple(part.name for part in mixed.parts("sources") if part.name != "segments.parquet"):
         stored = Path(lagging.uri("sources", name)).read_bytes()
         assert stored == (tmp_path / "learnt" / name).read_bytes()
         assert stored != Path(mixed.uri("sources", name)).read_bytes()

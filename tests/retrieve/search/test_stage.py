@@ -45,7 +45,7 @@ def test_every_user_has_k_candidates_best_first_and_none_twice(night: Night) -> 
             assert row[columns.SCORE] == sorted(row[columns.SCORE], reverse=True)
             assert set(row[columns.SOURCE]) == {columns.source_bit("towers")}
             assert row[columns.source_score("towers")] == row[columns.SCORE]
-            assert [row[columns.source_score(name)] for name in columns.SCORED_SOURCES[1:]] == [None] * 4
+            assert [row[columns.source_score(name)] for name in columns.SCORED_SOURCES[1:]] == [None] * 5
 
 
 def test_scores_are_the_dot_products_of_the_stored_vectors(night: Night) -> None:

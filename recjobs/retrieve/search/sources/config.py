@@ -88,6 +88,23 @@ class NewConfig(Section):
     """Days of average demand added to each new item's life: one user on the first day is no trend."""
 
 
+class EaseConfig(Section):
+    """EASE, a linear item-to-item model in closed form over all the user had: for shops of some thousand items."""
+
+    quota: int = Field(0, ge=0)
+    """Candidates per user that this source may bring; 0 switches it off."""
+    weight: float = Field(0.5, ge=0)
+    """Weight of its score, standardised per user, in the retrieval order."""
+    l2: float = Field(400.0, gt=0)
+    """The penalty: more draws the weights of pairs with few common users towards 0."""
+    half_life_days: float = Field(120.0, gt=0)
+    """Days after which what the user had speaks half as loud."""
+    most_items: int = Field(10_000, ge=1, le=30_000)
+    """The most popular items, which take part; memory is their square × 4 bytes, 0.4 GB for 10,000."""
+    neighbours: int = Field(200, ge=1)
+    """Weights kept per item, the largest."""
+
+
 class SourcesConfig(Section):
     """The candidate sources. With all quotas 0 but the towers', the order is theirs and the score their dot product."""
 
@@ -96,6 +113,7 @@ class SourcesConfig(Section):
     repeat: RepeatConfig = RepeatConfig()
     segment: SegmentConfig = SegmentConfig()
     new: NewConfig = NewConfig()
+    ease: EaseConfig = EaseConfig()
 
     @property
     def quotas(self) -> dict[str, int]:
@@ -105,6 +123,7 @@ class SourcesConfig(Section):
             "repeat": self.repeat.quota,
             "segment": self.segment.quota,
             "new": self.new.quota,
+            "ease": self.ease.quota,
         }
         return {name: quota for name, quota in quotas.items() if quota}
 
@@ -117,4 +136,5 @@ class SourcesConfig(Section):
             "repeat": self.repeat.weight,
             "segment": self.segment.weight,
             "new": self.new.weight,
+            "ease": self.ease.weight,
         }

@@ -24,12 +24,13 @@ from recjobs.passes import Record, ready, run_pass
 from recjobs.pipeline import BeamConfig
 from recjobs.retrieve.search.sources.config import SourcesConfig
 from recjobs.retrieve.search.sources.cooccurrence import Sequences, neighbours, pair_weights
+from recjobs.retrieve.search.sources.ease import add_gram, had, item_weights, strongest
 from recjobs.retrieve.search.sources.repeat import gap_sums, intervals
 from recjobs.retrieve.search.sources.segment import WEIGHT, segment_demand
 from recjobs.retrieve.search.sources.users import segment_names
 from recjobs.retrieve.search.vectors import read_table, write_table
 
-SIMILARITIES, INTERVALS, DEMAND = "cooccurrence", "intervals.parquet", "segments.parquet"
+SIMILARITIES, EASE, INTERVALS, DEMAND = "cooccurrence", "ease", "intervals.parquet", "segments.parquet"
 INTERVAL_DAYS = "interval_days"
 _SCRATCH = ".learning"
 _EVENTS, _LOG_GAPS, _REPEATS = "events", "log_gaps", "repeats"
@@ -62,12 +63,14 @@ class LearningTask:
 def learn(task: LearningTask, parts: Sequence[str], config: BeamConfig) -> None:
     """Writes what the sources that are on have to know below `task.folder`; nothing where none has to know anything.
 
-    `cooccurrence/part-*.parquet` (a bucket of items each), `intervals.parquet`, `segments.parquet`.
+    `cooccurrence/part-*.parquet` (a bucket of items each), `ease/part-00000.parquet`, `intervals.parquet`,
+    `segments.parquet`.
 
     Raises:
         MissingInputError: a part of events or states is not there.
+        SettingsError: `ease.l2` is too small.
     """
-    if not any(map(task.wants, ("cooccurrence", "repeat", "segment"))):
+    if not any(map(task.wants, ("cooccurrence", "repeat", "segment", "ease"))):
         return
     try:
         summing = partial(_summing, task, len(parts))
@@ -80,6 +83,8 @@ def learn(task: LearningTask, parts: Sequence[str], config: BeamConfig) -> None:
             _write_intervals(task, parts)
         if task.wants("segment"):
             _write_demand(task, parts)
+        if task.wants("ease"):
+            _write_ease(task, parts)
     finally:
         storage.delete_folder(task.scratch)
 
@@ -102,6 +107,8 @@ def _sum_part(task: LearningTask, buckets: int, items: pl.DataFrame, part: str) 
     sums = {_EVENTS: np.bincount(events.item, minlength=items.height + 1).astype(np.float64)}
     if task.wants("cooccurrence"):
         _write_pairs(task, buckets, pair_weights(events, items.height, task.settings.cooccurrence), part)
+    if task.wants("ease"):
+        _write_had(task, events, part)
     if task.wants("repeat"):
         sums[_LOG_GAPS], sums[_REPEATS] = gap_sums(events, items.height)
     if task.wants("segment"):
@@ -141,6 +148,12 @@ def _write_pairs(task: LearningTask, buckets: int, weights: Any, part: str) -> N
         chosen = cells.row % buckets == bucket
         table = {"row": cells.row[chosen], "column": cells.col[chosen], WEIGHT: cells.data[chosen].astype(np.float32)}
         write_table(pa.table(table), _aside(task, f"{SIMILARITIES}/{bucket}", part))
+
+
+def _write_had(task: LearningTask, events: Sequences, part: str) -> None:
+    """X of one shard: the filled cells."""
+    cells = had(events, task.settings.ease.most_items).tocoo()
+    write_table(pa.table({"row": cells.row, "column": cells.col}), _aside(task, EASE, part))
 
 
 def _write_sums(task: LearningTask, sums: Mapping[str, npt.NDArray[np.float64]], part: str) -> None:
@@ -203,3 +216,18 @@ def _write_demand(task: LearningTask, parts: Sequence[str]) -> None:
         total = both.group_by(keys).agg(pl.col(WEIGHT).sum()).sort(keys)
     assert total is not None
     write_table(total.to_arrow(), storage.join(task.folder, DEMAND))
+
+
+def _write_ease(task: LearningTask, parts: Sequence[str]) -> None:
+    """Sums XᵀX over the shards and writes the strongest weights."""
+    settings = task.settings.ease
+    items = min(settings.most_items, len(_added(task, parts[:1], _EVENTS)) - 1)
+    gram = np.zeros((items, items), np.float32)
+    for part in parts:
+        table = read_table(_aside(task, EASE, part))
+        row, column = (table[name].to_numpy() for name in ("row", "column"))
+        shape = (int(row.max(initial=-1)) + 1, items)
+        add_gram(gram, sparse.coo_matrix((np.ones(len(row), np.float32), (row, column)), shape=shape).tocsr())
+    row, column, weight = strongest(item_weights(gram, settings.l2), settings.neighbours)
+    table = pa.table({columns.ITEM_INDEX: row + 1, columns.SIMILAR_INDEX: column + 1, columns.SCORE: weight})
+    write_table(table, storage.join(task.folder, EASE, columns.part_name(0)))

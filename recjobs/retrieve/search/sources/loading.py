@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,8 +16,9 @@ from recjobs import columns, storage
 from recjobs.retrieve.search.index import Database
 from recjobs.retrieve.search.sources.config import SourcesConfig
 from recjobs.retrieve.search.sources.cooccurrence import Cooccurrence
+from recjobs.retrieve.search.sources.ease import Ease
 from recjobs.retrieve.search.sources.fresh import ITEM_COLUMNS, Fresh
-from recjobs.retrieve.search.sources.learning import DEMAND, INTERVAL_DAYS, INTERVALS, SIMILARITIES
+from recjobs.retrieve.search.sources.learning import DEMAND, EASE, INTERVAL_DAYS, INTERVALS, SIMILARITIES
 from recjobs.retrieve.search.sources.repeat import Repeat
 from recjobs.retrieve.search.sources.scores import Scores
 from recjobs.retrieve.search.sources.segment import Segment
@@ -49,11 +51,13 @@ def load_sources(task: SourcesTask, items_uri: str, database: Database) -> dict[
     items = pl.DataFrame(pl.from_arrow(read_table(items_uri, list(ITEM_COLUMNS))))
     size, weights, settings = len(database.item_index), np.asarray(task.weights, np.float64), task.settings
     position = positions_of(database, items.height)
+    similar = partial(_similar, task, position, size)
     made: dict[str, Callable[[], Source]] = {
-        "cooccurrence": lambda: Cooccurrence(_similarity(task, position, size), weights, settings.cooccurrence),
+        "cooccurrence": lambda: Cooccurrence(similar(SIMILARITIES), weights, settings.cooccurrence),
         "repeat": lambda: Repeat(_intervals(task), position, size, weights, task.now, settings.repeat),
         "segment": lambda: Segment(_demand(task), position, size, settings.segment),
         "new": lambda: Fresh(items, position, size, task.now, settings.new),
+        "ease": lambda: Ease(similar(EASE), weights, task.now, settings.ease),
     }
     return {name: made[name]() for name in settings.quotas}
 
@@ -65,9 +69,10 @@ def positions_of(database: Database, items: int) -> Positions:
     return position
 
 
-def _similarity(task: SourcesTask, position: Positions, size: int) -> Any:
+def _similar(task: SourcesTask, position: Positions, size: int, learnt: str) -> Any:
+    """What was learnt of pairs of items: CSR float32[items + 1, size]."""
     rows, at, scores = [], [], []
-    for part in storage.list_files(storage.join(task.folder, SIMILARITIES)):
+    for part in storage.list_files(storage.join(task.folder, learnt)):
         table = read_table(part.uri)
         found = position[table[columns.SIMILAR_INDEX].to_numpy()]
         rows.append(table[columns.ITEM_INDEX].to_numpy()[found >= 0])
