@@ -17,7 +17,6 @@ from recjobs.extract.splitting import scratch_schema, unit_contract
 from recjobs.passes import Record
 from recjobs.sources.contract import event_contract
 
-TRAIN_EVENTS = "train_events"
 LATEST = "latest"
 TIMELINE = (c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP)
 """The columns that histories and counts are made of."""
@@ -118,7 +117,7 @@ def _rows_by_day(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, int]:
 
 def item_counts_schema(job: Job) -> dict[str, pl.DataType]:
     """The columns of `item_counts`."""
-    numbers = [TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
+    numbers = [c.TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
     times = dict.fromkeys((c.FIRST_EVENT, c.LAST_EVENT), pl.Datetime("us", "UTC"))
     return {c.ITEM: pl.String(), **dict.fromkeys(numbers, pl.Int64()), **times}
 
@@ -137,7 +136,7 @@ def item_counts(job: Job, events: pl.DataFrame) -> pl.DataFrame:
     seen = events.filter(pl.col(c.ITEM).is_not_null(), pl.col(c.TIMESTAMP) < end_of(job.last_cutoff))
     past = pl.col(c.TIMESTAMP) < history
     counted = seen.group_by(c.ITEM).agg(
-        (pl.col(c.TIMESTAMP) < train).sum().alias(TRAIN_EVENTS),
+        (pl.col(c.TIMESTAMP) < train).sum().alias(c.TRAIN_EVENTS),
         past.sum().alias(c.N_EVENTS),
         pl.col(c.TIMESTAMP).filter(past).min().alias(c.FIRST_EVENT),
         pl.col(c.TIMESTAMP).filter(past).max().alias(c.LAST_EVENT),

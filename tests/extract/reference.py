@@ -104,6 +104,7 @@ def item_states(world: World, config: Settings, ds: date) -> list[dict[str, Any]
                 "price": row.get("price"),
                 "colour": row.get("colour"),
                 "available": (True if available is None else available) if name in snapshot else False,
+                "train_events": trained[name],
                 "n_events": len(mine),
                 "n_users": len({event.user_id for event in mine}),
                 "first_event": min((event.timestamp for event in mine), default=None),
