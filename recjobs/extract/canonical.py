@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from recjobs import columns as c
+from recjobs.device_codes import device_codes
 from recjobs.extract import attributes
 from recjobs.extract.checks import misordered_events
 from recjobs.extract.continued import Change, change_of, whole, write_waiting
@@ -27,7 +28,7 @@ def canonical_shard(job: Job, shard: int) -> Record:
 
     Scratch: `item_counts/{shard}` (`item_counts`), `vocabulary/{shard}` (column, value, count), `trained/{shard}`
     (attributes of users as of `train_until`, sorted by user), `changed/{shard}` (the users whose states are made anew)
-    and `timeline/{shard}` (their canonical events until the last cutoff).
+    and `timeline/{shard}` (their canonical events until the last cutoff, devices as codes).
     """
     source = job.settings.events
     schema = scratch_schema(event_contract(source), source)
@@ -85,7 +86,8 @@ def _write_latest(job: Job, shard: int, name: str, until: date, change: Change) 
 
 
 def _write_change(job: Job, shard: int, change: Change) -> None:
-    timeline = change.events.filter(pl.col(c.TIMESTAMP) < end_of(job.last_cutoff)).select(TIMELINE)
+    events = change.events.filter(pl.col(c.TIMESTAMP) < end_of(job.last_cutoff))
+    timeline = events.select(*TIMELINE, device_codes(events[c.DEVICE]))
     write_scratch(timeline, job.scratch("timeline", f"{shard:05d}.arrow"))
     if change.users is not None:
         write_scratch(change.users.to_frame(c.USER), job.scratch("changed", f"{shard:05d}.arrow"))

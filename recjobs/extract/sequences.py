@@ -22,7 +22,7 @@ from recjobs import columns as c
 from recjobs import storage
 from recjobs.extract.histories import Timeline
 
-ITEM, TYPE, TIME = "item", "type", "time"
+ITEM, TYPE, TIME, DEVICE = "item", "type", "time", "device"
 TEXTS = (c.COUNTRY, c.REGION, c.LANGUAGE, c.AGE_BAND)
 
 _MASK_DELTA = 0xA282EAD8
@@ -51,13 +51,18 @@ class Told:
 def write_sequences(
     uri: str, users: pl.DataFrame, index: Integers, told: Told, events: Timeline, lengths: Integers
 ) -> None:
-    """An Example per row of `users`, in order: ids, texts, and the user's next `lengths[row]` of `events`."""
+    """An Example per row of `users`, in order: ids, texts, and the user's next `lengths[row]` of `events`.
+
+    Devices are in it only where one is known.
+    """
+    device = events.device if events.device is not None and events.device.any() else None
     features = [
         _text_features(c.USER, users[c.USER]),
         _number_features(c.USER_INDEX, index, np.ones(len(index), np.int64)),
         _number_features(ITEM, events.item, lengths),
         _number_features(TYPE, events.code, lengths),
         _number_features(TIME, events.seconds, lengths),
+        *([] if device is None else [_number_features(DEVICE, device, lengths)]),
         *(_text_features(name, users[name]) for name in TEXTS),
         *told.features(),
     ]

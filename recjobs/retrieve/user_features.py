@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recjobs import columns
+from recjobs.device_codes import device_code
 from recjobs.retrieve.padding import right_padded
 
 ITEM, EVENT_TYPE, TIME = EVENT_FIELDS = ("item", "type", "time")
@@ -31,10 +32,17 @@ TOKENS = "tokens"
 """Tokens of text columns, padded with 0 on the right: int64[B, K, T]."""
 HOUR = "hour"
 """The hour of the day (UTC) the vector is for, 1…24, 0 when unknown: int64[B]."""
+DEVICE = "device"
+"""The device the vector is for, as `device_code`, 0 when unknown: int64[B]; in sequences of each event."""
 _HISTORY = {ITEM: columns.HISTORY_ITEM, EVENT_TYPE: columns.HISTORY_TYPE, TIME: columns.HISTORY_TIME}
 HISTORY_COLUMNS = tuple(_HISTORY.values())
 STATE_COLUMNS = (columns.USER, columns.USER_INDEX, *SIDE_FIELDS, *_HISTORY.values())
-"""The columns of user states that the tower reads."""
+"""The columns of user states that every tower reads."""
+
+
+def context_columns(context: Sequence[str]) -> tuple[str, ...]:
+    """The columns of user states that the chosen parts of the context are read from."""
+    return (columns.USUAL_DEVICE,) if DEVICE in context else ()
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,18 @@ def list_time(history_until: date) -> int:
 
 
 def tower_inputs(
-    users: pl.DataFrame, *, length: int, now: int, further: UserColumns = NO_COLUMNS, context: Sequence[str] = ()
+    users: pl.DataFrame,
+    *,
+    length: int,
+    now: int,
+    further: UserColumns = NO_COLUMNS,
+    context: Sequence[str] = (),
+    device: str | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """The user tower's inputs for each row of `users`, from the last `length` events of its history.
 
-    `context` names parts of the context that the tower reads; the hour of a list's visit is unknown.
+    `context` names parts of the context that the tower reads. The hour of a list's visit is unknown; its device is
+    `device`, or without one each user's usual device.
     """
     inputs: dict[str, npt.NDArray[Any]] = {
         field: right_padded(users[column].list.tail(length), np.int64) for field, column in _HISTORY.items()
@@ -80,7 +95,15 @@ def tower_inputs(
     inputs[NOW] = np.full(users.height, now, np.int64)
     if HOUR in context:
         inputs[HOUR] = np.zeros(users.height, np.int64)
+    if DEVICE in context:
+        inputs[DEVICE] = _devices(users, device)
     return inputs | _further_inputs(users, further)
+
+
+def _devices(users: pl.DataFrame, device: str | None) -> npt.NDArray[np.int64]:
+    if device is not None:
+        return np.full(users.height, device_code(device), np.int64)
+    return users[columns.USUAL_DEVICE].to_numpy().astype(np.int64)
 
 
 def _further_inputs(users: pl.DataFrame, further: UserColumns) -> dict[str, npt.NDArray[Any]]:

@@ -51,6 +51,7 @@ def test_tensorflow_reads_the_sequences(tmp_path: Path, monkeypatch: pytest.Monk
             moment(int(random.integers(0, 5)), int(random.integers(0, 86_400))),
             arrived=5,
             country=str(random.choice(["GB", "São Tomé"])),
+            device=random.choice(["phone", "Tür", None]),
         )
         for _ in range(1500)
     ]
@@ -66,7 +67,7 @@ def test_tensorflow_reads_the_sequences(tmp_path: Path, monkeypatch: pytest.Monk
             indexes += feature["user_index"].int64_list.value
             assert {feature[name].bytes_list.value[0] for name in ("region", "language", "age_band")} == {b""}
             found[feature["user_id"].bytes_list.value[0].decode()] = {
-                **{name: list(feature[name].int64_list.value) for name in ("item", "type", "time")},
+                **{name: list(feature[name].int64_list.value) for name in ("item", "type", "time", "device")},
                 "country": feature["country"].bytes_list.value[0].decode(),
             }
     assert found == reference.sequences(world, config, ds)

@@ -66,6 +66,7 @@ def events(clean: bool = False) -> st.SearchStrategy[list[Event]]:
             arrived=arrived,
             event_id=draw(st.sampled_from([None, None, "1", "2", "3", "4", "5"])),
             country=draw(st.sampled_from([None, "FR", "DE"])),
+            device=draw(st.sampled_from([None, "phone", "desk"])),
         )
 
     return st.lists(one(), min_size=10, max_size=40)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recjobs import columns
+from recjobs.device_codes import device_code
 from recjobs.retrieve.user_features import (
     CATEGORICAL,
+    DEVICE,
     HOUR,
     ITEM,
     NOW,
@@ -17,6 +19,7 @@ from recjobs.retrieve.user_features import (
     TOKENS,
     UserColumns,
     by_history_length,
+    context_columns,
     list_time,
     tower_inputs,
 )
@@ -62,8 +65,16 @@ def test_further_columns_are_stacked_in_their_order() -> None:
     assert inputs[HOUR].tolist() == [0, 0], "at night nobody knows the hour of the visit"
 
 
+def test_the_device_of_a_list_is_the_users_usual_one_unless_one_is_named() -> None:
+    users = states([[1], []]).with_columns(pl.Series(columns.USUAL_DEVICE, [4_000_000_000, 0]))
+    assert tower_inputs(users, length=3, now=7, context=["device"])[DEVICE].tolist() == [4_000_000_000, 0]
+    named = tower_inputs(states([[1], []]), length=3, now=7, context=["device"], device="phone")
+    assert named[DEVICE].tolist() == [device_code("phone")] * 2
+    assert (context_columns(["hour"]), context_columns(["device"])) == ((), (columns.USUAL_DEVICE,))
+
+
 def test_an_input_without_a_column_is_none() -> None:
-    assert not {CATEGORICAL, NUMERIC, TOKENS, HOUR} & set(tower_inputs(states([[1]]), length=3, now=7))
+    assert not {CATEGORICAL, NUMERIC, TOKENS, HOUR, DEVICE} & set(tower_inputs(states([[1]]), length=3, now=7))
 
 
 def test_lists_are_for_the_day_after_the_histories() -> None:
