@@ -27,7 +27,13 @@ from recjobs.sources.contract import Kind, user_contract
 
 SEQUENCE_FACTOR = 5
 """A training sequence is at most this many times as long as a history."""
-_TYPES: dict[Kind, pa.DataType] = {"id": pa.string(), "text": pa.string(), "number": pa.float32(), "time": c.TIME_TYPE}
+_TYPES: dict[Kind, pa.DataType] = {
+    "id": pa.string(),
+    "text": pa.string(),
+    "number": pa.float32(),
+    "time": c.TIME_TYPE,
+    "vector": pa.list_(pa.float32()),
+}
 
 
 @dataclass(frozen=True)
@@ -253,4 +259,5 @@ def _told(job: Job, users: pl.DataFrame) -> Told:
         texts={name: users[name] for name in categorical},
         numbers={name: users[name] for name in numeric},
         tokens={name: pl.Series(tokens) for name, tokens in _token_columns(job, users).items()},
+        vectors={name: users[name] for name in attributes.vector_columns(job.settings.users)},
     )

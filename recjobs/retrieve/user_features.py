@@ -30,6 +30,8 @@ NUMERIC = "numeric"
 """Declared numeric columns, NaN when unknown: float32[B, N]."""
 TOKENS = "tokens"
 """Tokens of text columns, padded with 0 on the right: int64[B, K, T]."""
+VECTORS = "vectors"
+"""Ready-made vectors, one column after the other, zeros when unknown: float32[B, Σ widths]."""
 HOUR = "hour"
 """The hour of the day (UTC) the vector is for, 1…24, 0 when unknown: int64[B]."""
 DEVICE = "device"
@@ -47,20 +49,26 @@ def context_columns(context: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class UserColumns:
-    """Further columns of users that the tower reads, in this order; texts of at most `tokens` tokens."""
+    """Further columns of users that the tower reads, in this order; texts of at most `tokens` tokens.
+
+    The vectors of column `vectors[i]` have `widths[i]` numbers.
+    """
 
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
     tokens: int = 0
+    vectors: tuple[str, ...] = ()
+    widths: tuple[int, ...] = ()
 
     def state_columns(self) -> tuple[str, ...]:
         """The columns of user states that they are read from."""
-        return (*self.categorical, *self.numeric, *(columns.tokens_column(name) for name in self.text))
+        tokens = (columns.tokens_column(name) for name in self.text)
+        return (*self.categorical, *self.numeric, *tokens, *self.vectors)
 
     def inputs(self) -> tuple[str, ...]:
         """The tower's inputs that they make; an input without a column is none."""
-        found = {CATEGORICAL: self.categorical, NUMERIC: self.numeric, TOKENS: self.text}
+        found = {CATEGORICAL: self.categorical, NUMERIC: self.numeric, TOKENS: self.text, VECTORS: self.vectors}
         return tuple(name for name, of in found.items() if of)
 
 
@@ -117,7 +125,18 @@ def _further_inputs(users: pl.DataFrame, further: UserColumns) -> dict[str, npt.
     if further.text:
         tokens = [_tokens(users[columns.tokens_column(name)], further.tokens) for name in further.text]
         made[TOKENS] = np.stack(tokens, axis=1)
+    if further.vectors:
+        pairs = zip(further.vectors, further.widths, strict=True)
+        made[VECTORS] = np.concatenate([_vectors(users[name], width) for name, width in pairs], axis=1)
     return made
+
+
+def _vectors(lists: pl.Series, width: int) -> npt.NDArray[np.float32]:
+    """float32[rows, width]: each row's vector, zeros for a null."""
+    found = np.zeros((lists.len(), width), np.float32)
+    known = lists.is_not_null().to_numpy()
+    found[known] = lists.drop_nulls().explode().to_numpy().reshape(-1, width)
+    return found
 
 
 def _tokens(lists: pl.Series, width: int) -> npt.NDArray[np.int64]:

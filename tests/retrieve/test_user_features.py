@@ -17,6 +17,7 @@ from recjobs.retrieve.user_features import (
     NOW,
     NUMERIC,
     TOKENS,
+    VECTORS,
     UserColumns,
     by_history_length,
     context_columns,
@@ -63,6 +64,18 @@ def test_further_columns_are_stacked_in_their_order() -> None:
     assert np.isnan(inputs[NUMERIC][1])
     assert inputs[TOKENS].tolist() == [[[4, 5], [0, 0]], [[0, 0], [7, 0]]]
     assert inputs[HOUR].tolist() == [0, 0], "at night nobody knows the hour of the visit"
+
+
+def test_vectors_stand_side_by_side_and_an_unknown_one_is_zeros() -> None:
+    users = states([[1], [], [2]]).with_columns(
+        pl.Series("face", [[3.0, 4.0], None, [1.0, 0.0]], dtype=pl.List(pl.Float32)),
+        pl.Series("voice", [None, [7.0], None], dtype=pl.List(pl.Float32)),
+    )
+    further = UserColumns(vectors=("face", "voice"), widths=(2, 1))
+    inputs = tower_inputs(users, length=3, now=7, further=further)
+    assert inputs[VECTORS].dtype == np.float32
+    assert inputs[VECTORS].tolist() == [[3, 4, 0], [0, 0, 7], [1, 0, 0]]
+    assert (further.inputs(), further.state_columns()) == ((VECTORS,), ("face", "voice"))
 
 
 def test_the_device_of_a_list_is_the_users_usual_one_unless_one_is_named() -> None:

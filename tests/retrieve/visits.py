@@ -101,4 +101,4 @@ def deliver(folder: Path) -> None:
             c.DEVICE: [DEVICES[place] for place in device],
         }
         write(pl.DataFrame(rows), folder / "events" / f"date={FIRST + timedelta(days=day)}" / "rows.parquet")
-    write(pl.DataFrame({c.USER: [f"u{user:03d}" for user in range(USERS)]}), folder / "users" / f"{DS}.parquet")
+    write(pl.DataFrame({c.USER: [f"u{user:03d}" for user in range(USERS)]}), folder / "users" / f"{FIRST}.parquet")

@@ -31,6 +31,7 @@ from recjobs.retrieve.user_features import (
     SIDE_FIELDS,
     TIME,
     TOKENS,
+    VECTORS,
 )
 
 ITEM_TOWER = "item_tower"
@@ -111,6 +112,7 @@ def _further_signature(tower: UserTower) -> dict[str, Any]:
         CATEGORICAL: tf.TensorSpec([None, len(further.categorical)], tf.string, name=CATEGORICAL),
         NUMERIC: tf.TensorSpec([None, len(further.numeric)], tf.float32, name=NUMERIC),
         TOKENS: tf.TensorSpec([None, len(further.text), further.tokens], tf.int64, name=TOKENS),
+        VECTORS: tf.TensorSpec([None, sum(further.widths)], tf.float32, name=VECTORS),
     }
     return {name: specs[name] for name in further.inputs()}
 

@@ -36,6 +36,7 @@ from recjobs.retrieve.user_features import (
     NUMERIC,
     SIDE_FIELDS,
     TOKENS,
+    VECTORS,
     UserColumns,
 )
 
@@ -189,7 +190,8 @@ def _told_features(further: UserColumns) -> dict[str, Any]:
     number = dict.fromkeys(further.numeric, tf.io.FixedLenFeature([], tf.float32, default_value=float("nan")))
     names = [columns.tokens_column(name) for name in further.text]
     tokens = dict.fromkeys(names, tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64))
-    return {columns.told_field(name): feature for name, feature in (text | number | tokens).items()}
+    vectors = dict.fromkeys(further.vectors, tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64))
+    return {columns.told_field(name): feature for name, feature in (text | number | tokens | vectors).items()}
 
 
 def _told(parsed: dict[str, Any], further: UserColumns) -> dict[str, Any]:
@@ -207,6 +209,9 @@ def _told(parsed: dict[str, Any], further: UserColumns) -> dict[str, Any]:
         lists = of(tuple(columns.tokens_column(name) for name in further.text))
         padded = [tokens.to_tensor(shape=[None, further.tokens]) for tokens in lists]
         made[TOKENS] = tf.stack(padded, axis=1)
+    if further.vectors:
+        pairs = zip(of(further.vectors), further.widths, strict=True)
+        made[VECTORS] = tf.concat([vectors.to_tensor(shape=[None, width]) for vectors, width in pairs], axis=1)
     return made
 
 
