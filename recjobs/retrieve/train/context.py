@@ -2,7 +2,8 @@
 
 The weekday of the day a nightly list is for is known at night. The hour is not, and the device of some users is not: in
 training they are hidden at random, so that the row for "unknown" stands for what is usual. Devices are hashed, so that
-a device has the same row on every night.
+a device has the same row on every night. Where all events of a day are foreseen from one position, its hour and device
+are those of the day's first event.
 """
 
 from __future__ import annotations
