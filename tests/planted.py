@@ -163,6 +163,7 @@ def _items(planted: Planted, events: pl.DataFrame, settings: Settings) -> pl.Dat
         }
     )
     counts = events.group_by(columns.ITEM).agg(
+        pl.len().cast(pl.Int64).alias(columns.TRAIN_EVENTS),
         pl.len().cast(pl.Int64).alias(columns.N_EVENTS),
         pl.col(columns.USER).n_unique().cast(pl.Int64).alias(columns.N_USERS),
         pl.col(columns.TIMESTAMP).min().alias(columns.FIRST_EVENT),
@@ -170,9 +171,9 @@ def _items(planted: Planted, events: pl.DataFrame, settings: Settings) -> pl.Dat
         *_counts(settings, planted.ds, pl.Int64),
     )
     joined = base.join(counts, on=columns.ITEM, how="left").with_columns(
-        pl.col(columns.N_EVENTS, columns.N_USERS).fill_null(0), pl.col("^count_.*$").fill_null(0)
+        pl.col(columns.TRAIN_EVENTS, columns.N_EVENTS, columns.N_USERS).fill_null(0), pl.col("^count_.*$").fill_null(0)
     )
-    ranked = joined.sort([columns.N_EVENTS, columns.ITEM], descending=[True, False])
+    ranked = joined.sort([columns.TRAIN_EVENTS, columns.ITEM], descending=[True, False])
     tokens = {f"{WORDS[group % 8]}": group + 1 for group in range(planted.groups)}
     return ranked.with_columns(
         pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias(columns.ITEM_INDEX),

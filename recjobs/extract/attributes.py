@@ -51,6 +51,11 @@ def text_columns(source: UsersSource | None) -> list[str]:
     return list(dict.fromkeys([c.INTERESTS, *(source.text if source else ())]))
 
 
+def vector_columns(source: UsersSource | None) -> list[str]:
+    """User columns that hold ready-made vectors."""
+    return [] if source is None else [name for name in dict.fromkeys(source.vectors) if name not in USER_COLUMNS]
+
+
 def latest_of(events: pl.DataFrame) -> pl.DataFrame:
     """A row per user of `events` (canonical order), sorted by user: the latest value of each of FROM_EVENTS, `trained`.
 

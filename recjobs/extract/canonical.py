@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from recjobs import columns as c
+from recjobs.device_codes import device_codes
 from recjobs.extract import attributes
 from recjobs.extract.checks import misordered_events
 from recjobs.extract.continued import Change, change_of, whole, write_waiting
@@ -17,7 +18,6 @@ from recjobs.extract.splitting import scratch_schema, unit_contract
 from recjobs.passes import Record
 from recjobs.sources.contract import event_contract
 
-TRAIN_EVENTS = "train_events"
 LATEST = "latest"
 TIMELINE = (c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP)
 """The columns that histories and counts are made of."""
@@ -28,7 +28,7 @@ def canonical_shard(job: Job, shard: int) -> Record:
 
     Scratch: `item_counts/{shard}` (`item_counts`), `vocabulary/{shard}` (column, value, count), `trained/{shard}`
     (attributes of users as of `train_until`, sorted by user), `changed/{shard}` (the users whose states are made anew)
-    and `timeline/{shard}` (their canonical events until the last cutoff).
+    and `timeline/{shard}` (their canonical events until the last cutoff, devices as codes).
     """
     source = job.settings.events
     schema = scratch_schema(event_contract(source), source)
@@ -86,7 +86,8 @@ def _write_latest(job: Job, shard: int, name: str, until: date, change: Change) 
 
 
 def _write_change(job: Job, shard: int, change: Change) -> None:
-    timeline = change.events.filter(pl.col(c.TIMESTAMP) < end_of(job.last_cutoff)).select(TIMELINE)
+    events = change.events.filter(pl.col(c.TIMESTAMP) < end_of(job.last_cutoff))
+    timeline = events.select(*TIMELINE, device_codes(events[c.DEVICE]))
     write_scratch(timeline, job.scratch("timeline", f"{shard:05d}.arrow"))
     if change.users is not None:
         write_scratch(change.users.to_frame(c.USER), job.scratch("changed", f"{shard:05d}.arrow"))
@@ -118,7 +119,7 @@ def _rows_by_day(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, int]:
 
 def item_counts_schema(job: Job) -> dict[str, pl.DataType]:
     """The columns of `item_counts`."""
-    numbers = [TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
+    numbers = [c.TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
     times = dict.fromkeys((c.FIRST_EVENT, c.LAST_EVENT), pl.Datetime("us", "UTC"))
     return {c.ITEM: pl.String(), **dict.fromkeys(numbers, pl.Int64()), **times}
 
@@ -137,7 +138,7 @@ def item_counts(job: Job, events: pl.DataFrame) -> pl.DataFrame:
     seen = events.filter(pl.col(c.ITEM).is_not_null(), pl.col(c.TIMESTAMP) < end_of(job.last_cutoff))
     past = pl.col(c.TIMESTAMP) < history
     counted = seen.group_by(c.ITEM).agg(
-        (pl.col(c.TIMESTAMP) < train).sum().alias(TRAIN_EVENTS),
+        (pl.col(c.TIMESTAMP) < train).sum().alias(c.TRAIN_EVENTS),
         past.sum().alias(c.N_EVENTS),
         pl.col(c.TIMESTAMP).filter(past).min().alias(c.FIRST_EVENT),
         pl.col(c.TIMESTAMP).filter(past).max().alias(c.LAST_EVENT),

@@ -24,7 +24,7 @@ from recjobs.extract.segments import place, read_segments, segments
 from recjobs.ragged import flat_lists, list_array, rows_of
 
 RECENT = "recent"
-RECENT_LISTS = (c.HISTORY_ITEM, c.HISTORY_TYPE, c.HISTORY_TIME)
+RECENT_LISTS = (c.HISTORY_ITEM, c.HISTORY_TYPE, c.HISTORY_TIME, c.HISTORY_DEVICE)
 """The columns of `recent/part-*.parquet` besides the user: what training sequences are written from."""
 Renumbered = npt.NDArray[np.int32]
 
@@ -59,7 +59,7 @@ def copied_states(
     """The columns of `users_states` for `users`, whose rows of the past are `table`."""
     history = _history(table, index)
     shifts = _shifts(job, past, shard, users)
-    same = (c.N_EVENTS, c.FIRST_EVENT, c.LAST_EVENT, c.HISTORY_TYPE, c.HISTORY_TIME)
+    same = (c.N_EVENTS, c.FIRST_EVENT, c.LAST_EVENT, c.USUAL_DEVICE, c.HISTORY_TYPE, c.HISTORY_TIME)
     return {
         **{name: table.column(name).combine_chunks() for name in same},
         c.ACTIVE_DAYS: _less(table, c.ACTIVE_DAYS, shifts.active_days),
@@ -73,7 +73,7 @@ def copied_states(
 def copied_recent(table: pa.Table, index: Renumbered) -> dict[str, pa.Array]:
     """The columns RECENT_LISTS of the rows of the past in `table`."""
     item, lengths = flat_lists(table.column(c.HISTORY_ITEM))
-    same = {name: table.column(name).combine_chunks() for name in (c.HISTORY_TYPE, c.HISTORY_TIME)}
+    same = {name: table.column(name).combine_chunks() for name in RECENT_LISTS[1:]}
     return {c.HISTORY_ITEM: list_array(pa.array(index[item], pa.int32()), lengths), **same}
 
 

@@ -34,6 +34,8 @@ class Timeline:
     """`item_index`, 0 for an event without an item."""
     code: npt.NDArray[np.int8]
     seconds: Ints
+    device: Ints | None = None
+    """`device_code`, 0 for an unknown one; None where nobody asks for it."""
 
     def until(self, day: date) -> Timeline:
         """The events of `day` and before."""
@@ -45,7 +47,8 @@ class Timeline:
 
     def where(self, kept: npt.NDArray[np.bool_]) -> Timeline:
         """The events of a mask."""
-        return Timeline(self.users, self.user[kept], self.item[kept], self.code[kept], self.seconds[kept])
+        device = None if self.device is None else self.device[kept]
+        return Timeline(self.users, self.user[kept], self.item[kept], self.code[kept], self.seconds[kept], device)
 
     def per_user(self) -> Ints:
         """How many events each user has."""
@@ -60,7 +63,8 @@ class Timeline:
 def timeline(events: pl.DataFrame, users: pl.Series, item_index: pl.DataFrame) -> Timeline:
     """The timeline of `events` (user, item, event code, timestamp; canonical order) over the sorted `users`.
 
-    `item_index` has each item's id and index. Events of other users are left out.
+    `item_index` has each item's id and index. Events of other users are left out. Devices, as codes, are taken where
+    `events` has them.
     """
     runs = events.select(pl.col(c.USER).rle()).unnest(c.USER)
     positions = users.to_frame(c.USER).with_row_index("position")
@@ -73,6 +77,7 @@ def timeline(events: pl.DataFrame, users: pl.Series, item_index: pl.DataFrame) -
         found[c.ITEM_INDEX].fill_null(0).to_numpy(),
         events[c.EVENT_TYPE].to_numpy(),
         events[c.TIMESTAMP].dt.epoch("s").to_numpy(),
+        events[c.DEVICE].to_numpy() if c.DEVICE in events.columns else None,
     )
     return everything.where(position >= 0)
 
@@ -85,6 +90,24 @@ def history_columns(history: Timeline) -> dict[str, pa.Array]:
         c.HISTORY_TYPE: list_array(pa.array(history.code, pa.int8()), lengths),
         c.HISTORY_TIME: list_array(pa.array(history.seconds, pa.int64()), lengths),
     }
+
+
+def device_column(history: Timeline) -> dict[str, pa.Array]:
+    """`history_device`, in step with `history_columns`; the timeline has devices."""
+    return {c.HISTORY_DEVICE: list_array(pa.array(history.device, pa.int64()), history.per_user())}
+
+
+def usual_device(history: Timeline) -> pa.Array:
+    """The code of the device that each user has most of `history` from, of equally frequent ones the latest; 0 where
+    none is known. The timeline has devices."""
+    assert history.device is not None
+    found = np.zeros(history.users, np.int64)
+    if history.device.any():
+        frame = pl.DataFrame({"user": history.user, "device": history.device, "place": np.arange(len(history.user))})
+        counted = frame.filter(pl.col("device") > 0).group_by("user", "device").agg(pl.len(), pl.col("place").max())
+        most = counted.sort("user", "len", "place").unique("user", keep="last", maintain_order=True)
+        found[most["user"].to_numpy()] = most["device"].to_numpy()
+    return pa.array(found, pa.int64())
 
 
 def pair_columns(events: Timeline, limit: int) -> dict[str, pa.Array]:

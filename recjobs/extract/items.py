@@ -11,7 +11,7 @@ import pyarrow as pa
 from recjobs import columns as c
 from recjobs import storage
 from recjobs.extract.attributes import value_counts
-from recjobs.extract.canonical import TRAIN_EVENTS, count_columns, item_counts_schema
+from recjobs.extract.canonical import count_columns, item_counts_schema
 from recjobs.extract.frames import read_scratch
 from recjobs.extract.job import Job
 from recjobs.extract.snapshots import only_static
@@ -68,7 +68,7 @@ def total_counts(job: Job) -> pl.DataFrame:
 
 
 def _added(job: Job, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    sums = [TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
+    sums = [c.TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
     return (
         pl.concat(frames)
         .group_by(c.ITEM)
@@ -81,13 +81,13 @@ def join_items(job: Job, snapshot: Snapshot, counts: pl.DataFrame) -> pl.DataFra
     """All items with their index, the snapshot's columns and counts."""
     listed = snapshot.rows.with_columns(pl.col(c.AVAILABLE).fill_null(value=True))
     joined = listed.join(counts, on=c.ITEM, how="full", coalesce=True)
-    numbers = [TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
+    numbers = [c.TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
     complete = joined.with_columns(
         pl.col(*numbers).fill_null(0),
         # An item that a dated snapshot no longer lists is gone; an undated one does not tell.
         pl.col(c.AVAILABLE).fill_null(value=not snapshot.dated),
     )
-    ordered = complete.sort([TRAIN_EVENTS, c.ITEM], descending=[True, False])
+    ordered = complete.sort([c.TRAIN_EVENTS, c.ITEM], descending=[True, False])
     return ordered.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias(c.ITEM_INDEX))
 
 
@@ -129,7 +129,7 @@ def item_schema(job: Job) -> pa.Schema:
             pa.field(c.ITEM_INDEX, pa.int32()),
             *(pa.field(column.name, types.get(column.kind, vector)) for column in contract.columns),
             *(pa.field(c.tokens_column(text), pa.list_(pa.int32())) for text in text_columns(job.settings.items)),
-            *(pa.field(name, pa.int64()) for name in (c.N_EVENTS, c.N_USERS)),
+            *(pa.field(name, pa.int64()) for name in (c.TRAIN_EVENTS, c.N_EVENTS, c.N_USERS)),
             *(pa.field(name, c.TIME_TYPE) for name in (c.FIRST_EVENT, c.LAST_EVENT)),
             *(pa.field(name, pa.int64()) for name in count_columns(job)),
         ]

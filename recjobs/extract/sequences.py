@@ -22,7 +22,7 @@ from recjobs import columns as c
 from recjobs import storage
 from recjobs.extract.histories import Timeline
 
-ITEM, TYPE, TIME = "item", "type", "time"
+ITEM, TYPE, TIME, DEVICE = "item", "type", "time", "device"
 TEXTS = (c.COUNTRY, c.REGION, c.LANGUAGE, c.AGE_BAND)
 
 _MASK_DELTA = 0xA282EAD8
@@ -33,11 +33,12 @@ Integers = npt.NDArray[np.integer]
 
 @dataclass(frozen=True)
 class Told:
-    """What users' declared columns say, by column, a row per user: categorical texts, numbers, lists of tokens."""
+    """What users' declared columns say, by column, a row per user: texts, numbers, lists of tokens, vectors."""
 
     texts: Mapping[str, pl.Series] = field(default_factory=dict)
     numbers: Mapping[str, pl.Series] = field(default_factory=dict)
     tokens: Mapping[str, pl.Series] = field(default_factory=dict)
+    vectors: Mapping[str, pl.Series] = field(default_factory=dict)
 
     def features(self) -> list[Iterator[bytes]]:
         """The columns' entries, row by row."""
@@ -45,19 +46,25 @@ class Told:
             *(_text_features(c.told_field(name), values) for name, values in self.texts.items()),
             *(_float_features(c.told_field(name), values) for name, values in self.numbers.items()),
             *(_list_features(c.told_field(name), values) for name, values in self.tokens.items()),
+            *(_vector_features(c.told_field(name), values) for name, values in self.vectors.items()),
         ]
 
 
 def write_sequences(
     uri: str, users: pl.DataFrame, index: Integers, told: Told, events: Timeline, lengths: Integers
 ) -> None:
-    """An Example per row of `users`, in order: ids, texts, and the user's next `lengths[row]` of `events`."""
+    """An Example per row of `users`, in order: ids, texts, and the user's next `lengths[row]` of `events`.
+
+    Devices are in it only where one is known.
+    """
+    device = events.device if events.device is not None and events.device.any() else None
     features = [
         _text_features(c.USER, users[c.USER]),
         _number_features(c.USER_INDEX, index, np.ones(len(index), np.int64)),
         _number_features(ITEM, events.item, lengths),
         _number_features(TYPE, events.code, lengths),
         _number_features(TIME, events.seconds, lengths),
+        *([] if device is None else [_number_features(DEVICE, device, lengths)]),
         *(_text_features(name, users[name]) for name in TEXTS),
         *told.features(),
     ]
@@ -149,6 +156,15 @@ def _float_features(name: str, values: pl.Series) -> Iterator[bytes]:
     content = values.cast(pl.Float32).fill_null(float("nan")).to_numpy().astype("<f4").tobytes()
     for start in range(0, len(content), 4):
         yield entry + content[start : start + 4]
+
+
+def _vector_features(name: str, lists: pl.Series) -> Iterator[bytes]:
+    """A `float_list` of each row's list; of a null an empty one."""
+    before = _Entries(name, _FLOAT_LIST)
+    lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+    view = lists.explode().drop_nulls().to_numpy().astype("<f4").tobytes()
+    for low, high in pairwise((4 * np.r_[0, np.cumsum(lengths)]).tolist()):
+        yield before[high - low] + view[low:high]
 
 
 def varints(values: Integers | Sequence[int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

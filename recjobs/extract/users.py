@@ -27,7 +27,13 @@ from recjobs.sources.contract import Kind, user_contract
 
 SEQUENCE_FACTOR = 5
 """A training sequence is at most this many times as long as a history."""
-_TYPES: dict[Kind, pa.DataType] = {"id": pa.string(), "text": pa.string(), "number": pa.float32(), "time": c.TIME_TYPE}
+_TYPES: dict[Kind, pa.DataType] = {
+    "id": pa.string(),
+    "text": pa.string(),
+    "number": pa.float32(),
+    "time": c.TIME_TYPE,
+    "vector": pa.list_(pa.float32()),
+}
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,7 @@ def _new_states(job: Job, line: Timeline, prices: npt.NDArray[np.float64]) -> di
     return {
         **histories.activity_columns(past, until, windows[-1]),
         c.USUAL_PRICE: histories.usual_price(history, prices),
+        c.USUAL_DEVICE: histories.usual_device(history),
         **histories.count_columns(past, until, job.settings.event_codes(), windows),
         **histories.history_columns(history),
         **histories.pair_columns(with_item, job.settings.extract.pair_limit),
@@ -137,7 +144,8 @@ def _recent(job: Job, shard: int, trained: pl.Series, events: pl.DataFrame, item
 
 def _new_recent(job: Job, line: Timeline) -> dict[str, pa.Array]:
     length = SEQUENCE_FACTOR * job.settings.extract.history_length
-    return histories.history_columns(line.until(job.cutoffs.train_until).with_item().last(length))
+    learnt = line.until(job.cutoffs.train_until).with_item().last(length)
+    return histories.history_columns(learnt) | histories.device_column(learnt)
 
 
 def _unchanged(job: Job, shard: int, users: pl.Series) -> pl.Series:
@@ -224,6 +232,7 @@ def user_schema(job: Job) -> pa.Schema:
             ),
             *(pa.field(name, kind) for name, kind in numbers.items()),
             pa.field(c.USUAL_PRICE, pa.float32()),
+            pa.field(c.USUAL_DEVICE, pa.int64()),
             *(pa.field(name, pa.int32()) for name in count_columns(job)),
             *(pa.field(name, pa.list_(kind)) for name, kind in lists.items()),
         ]
@@ -235,7 +244,8 @@ def _write_sequences(job: Job, shard: ShardOfUsers, trained: pl.DataFrame, recen
     item, lengths = flat_lists(recent.column(c.HISTORY_ITEM))
     code, _ = flat_lists(recent.column(c.HISTORY_TYPE))
     seconds, _ = flat_lists(recent.column(c.HISTORY_TIME))
-    learnt = Timeline(trained.height, rows_of(lengths).astype(np.int64), item, code, seconds)
+    device, _ = flat_lists(recent.column(c.HISTORY_DEVICE))
+    learnt = Timeline(trained.height, rows_of(lengths).astype(np.int64), item, code, seconds, device)
     index = np.arange(trained.height, dtype=np.int64) + shard.trained_before + 1
     write_sequences(
         part(job, "sequences", shard.number, "tfrecord"), trained, index, _told(job, trained), learnt, lengths
@@ -249,4 +259,5 @@ def _told(job: Job, users: pl.DataFrame) -> Told:
         texts={name: users[name] for name in categorical},
         numbers={name: users[name] for name in numeric},
         tokens={name: pl.Series(tokens) for name, tokens in _token_columns(job, users).items()},
+        vectors={name: users[name] for name in attributes.vector_columns(job.settings.users)},
     )

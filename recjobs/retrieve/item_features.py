@@ -32,7 +32,7 @@ class ItemFeatures:
     `tokens` int32[I+1, T] and `hashed` int32[I+1, F] are padded with 0; `numeric` float32[I+1, N] has mean 0
     and deviation 1 over the known values, 0 where missing, and a column of flags beside each value;
     `vectors` float32[I+1, V] holds ready-made vectors of length 1, or zeros; `counts` int64[I+1] the events
-    of each item.
+    of each item that training may learn from: those until `train_until`, whatever users' states hold.
     """
 
     tokens: Ints
@@ -50,7 +50,7 @@ class ItemFeatures:
 
     @property
     def warm(self) -> int:
-        """How many items have an event. They are the items 1…warm: `extract` numbers by events."""
+        """How many items have a training event. They are the items 1…warm: `extract` numbers by those."""
         return int((self.counts > 0).sum())
 
     @property
@@ -79,7 +79,7 @@ def item_features(
         hashed=_hashed(items, [*HASHED, *categorical], buckets),
         numeric=_numeric(items, as_of, numeric),
         vectors=_vectors(items, vectors),
-        counts=_with_unknown(items[columns.N_EVENTS].to_numpy().astype(np.int64)),
+        counts=_with_unknown(items[columns.TRAIN_EVENTS].to_numpy().astype(np.int64)),
         texts=_texts(items, text),
     )
 

@@ -73,6 +73,8 @@ class UsersSource(SnapshotSource):
 
     text: list[str] = []
     """Further columns that hold text, in words as items' texts are."""
+    vectors: list[str] = []
+    """Columns that hold a ready-made vector (list of float32, of one width)."""
 
 
 class TimeConfig(Section):

@@ -105,7 +105,8 @@ def item_contract(source: ItemsSource) -> Contract:
 
 def user_contract(source: UsersSource) -> Contract:
     """What user snapshots hold."""
-    extra = _declared(source.categorical, "text") | _declared(source.numeric, "number") | _declared(source.text, "text")
+    extra = _declared(source.categorical, "text") | _declared(source.numeric, "number")
+    extra |= _declared(source.text, "text") | _declared(source.vectors, "vector")
     return _snapshot_contract("users", c.USER, USER_COLUMNS, extra, source)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -57,6 +58,7 @@ def canonical(world: World, config: Settings, ds: date) -> list[Event]:
             e.arrival,
             e.event_id or "",
             e.country or "",
+            e.device or "",
         ),
     )
 
@@ -104,6 +106,7 @@ def item_states(world: World, config: Settings, ds: date) -> list[dict[str, Any]
                 "price": row.get("price"),
                 "colour": row.get("colour"),
                 "available": (True if available is None else available) if name in snapshot else False,
+                "train_events": trained[name],
                 "n_events": len(mine),
                 "n_users": len({event.user_id for event in mine}),
                 "first_event": min((event.timestamp for event in mine), default=None),
@@ -132,6 +135,17 @@ def user_states(world: World, config: Settings, ds: date) -> dict[str, dict[str,
     }
 
 
+def device_number(name: str | None) -> int:
+    return zlib.crc32(name.encode()) + 1 if name else 0
+
+
+def usual_device(history: list[Event]) -> int:
+    """Of the most frequent devices the latest."""
+    known = [event.device for event in history if event.device]
+    often = Counter(known)
+    return device_number(max(reversed(known), key=lambda name: often[name], default=None))
+
+
 def user_state(
     events: list[Event], row: dict[str, Any], items: dict[Any, dict[str, Any]], config: Settings, last: date
 ) -> dict[str, Any]:
@@ -156,6 +170,7 @@ def user_state(
         "first_event": events[0].timestamp if events else None,
         "last_event": events[-1].timestamp if events else None,
         "usual_price": single(sum(prices) / len(prices)) if prices else None,
+        "usual_device": usual_device(history),
         "history_item": [items[event.item_id]["item_index"] for event in history],
         "history_type": [codes[event.event_type] for event in history],
         "history_time": [seconds(event) for event in history],
@@ -182,6 +197,7 @@ def sequences(world: World, config: Settings, ds: date) -> dict[str, dict[str, A
                 "item": [index[event.item_id] for event in learnt],
                 "type": [codes[event.event_type] for event in learnt],
                 "time": [int(event.timestamp.timestamp() // 1) for event in learnt],
+                "device": [device_number(event.device) for event in learnt],
                 "country": country or next((e.country for e in reversed(events) if e.country), "") or "",
             }
     return found

@@ -71,6 +71,7 @@ class Event:
     arrived: int
     event_id: str | None = None
     country: str | None = None
+    device: str | None = None
 
     @property
     def arrival(self) -> date:
@@ -96,6 +97,7 @@ EVENT_TYPES = {
     c.TIMESTAMP: pl.Datetime("us", "UTC"),
     c.EVENT_ID: pl.String,
     c.COUNTRY: pl.String,
+    c.DEVICE: pl.String,
 }
 ITEM_TYPES = {
     "item_id": pl.String,

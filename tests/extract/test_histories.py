@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -60,6 +61,17 @@ def test_the_usual_price_is_the_mean_log_of_known_prices() -> None:
     prices = np.array([np.nan, 1.0, np.nan, 3.0])
     found = histories.usual_price(line(3, (0, 1, 1, 1), (0, 2, 1, 2), (0, 3, 1, 3), (1, 2, 1, 1)), prices)
     assert found.to_pylist() == [pytest.approx((np.log(2) + np.log(4)) / 2), None, None]
+
+
+def test_the_usual_device_is_the_most_frequent_of_those_the_latest() -> None:
+    rows = line(4, *((user, 1, 1, place) for user in (0, 1, 3) for place in range(4)))
+    device = np.array([7, 7, 9, 0, 7, 9, 9, 7, 0, 0, 0, 0])
+    found = histories.usual_device(replace(rows, device=device))
+    assert found.to_pylist() == [7, 7, 0, 0]
+    swapped = np.array([7, 7, 9, 0, 9, 7, 7, 9, 0, 0, 0, 0])
+    assert histories.usual_device(replace(rows, device=swapped)).to_pylist() == [7, 9, 0, 0]
+    kept = replace(rows, device=device).last(3)
+    assert histories.device_column(kept)["history_device"].to_pylist() == [[7, 9, 0], [9, 9, 7], [], [0, 0, 0]]
 
 
 def test_no_events_at_all() -> None:

@@ -67,6 +67,7 @@ def event(draw: st.DrawFn) -> Event:
         arrived=arrived,
         event_id=draw(st.sampled_from([None, None, "1", "2", "3", "4", "5", "6", "7"])),
         country=draw(st.sampled_from([None, "FR", "DE"])),
+        device=draw(st.sampled_from([None, "phone", "desk"])),
     )
 
 

@@ -51,6 +51,7 @@ def test_tensorflow_reads_the_sequences(tmp_path: Path, monkeypatch: pytest.Monk
             moment(int(random.integers(0, 5)), int(random.integers(0, 86_400))),
             arrived=5,
             country=str(random.choice(["GB", "São Tomé"])),
+            device=random.choice(["phone", "Tür", None]),
         )
         for _ in range(1500)
     ]
@@ -66,7 +67,7 @@ def test_tensorflow_reads_the_sequences(tmp_path: Path, monkeypatch: pytest.Monk
             indexes += feature["user_index"].int64_list.value
             assert {feature[name].bytes_list.value[0] for name in ("region", "language", "age_band")} == {b""}
             found[feature["user_id"].bytes_list.value[0].decode()] = {
-                **{name: list(feature[name].int64_list.value) for name in ("item", "type", "time")},
+                **{name: list(feature[name].int64_list.value) for name in ("item", "type", "time", "device")},
                 "country": feature["country"].bytes_list.value[0].decode(),
             }
     assert found == reference.sequences(world, config, ds)
@@ -83,6 +84,7 @@ def test_tensorflow_reads_what_users_columns_say(tmp_path: Path) -> None:
     told = Told(
         texts={"hobby": pl.Series(["chess", None])},
         numbers={"age": pl.Series([1.5, None])},
+        vectors={"face": pl.Series([None, [0.5, -2.0]], dtype=pl.List(pl.Float32))},
         tokens={"interests_tokens": pl.Series([[300, 2], []], dtype=pl.List(pl.Int32))},
     )
     once = np.zeros(2, np.int64)
@@ -94,5 +96,7 @@ def test_tensorflow_reads_what_users_columns_say(tmp_path: Path) -> None:
     assert second["user:hobby"].bytes_list.value[0] == b""
     assert first["user:age"].float_list.value[0] == 1.5
     assert np.isnan(second["user:age"].float_list.value[0])
+    assert list(first["user:face"].float_list.value) == []
+    assert list(second["user:face"].float_list.value) == [0.5, -2.0]
     assert list(first["user:interests_tokens"].int64_list.value) == [300, 2]
     assert list(second["user:interests_tokens"].int64_list.value) == []

@@ -66,6 +66,7 @@ def events(clean: bool = False) -> st.SearchStrategy[list[Event]]:
             arrived=arrived,
             event_id=draw(st.sampled_from([None, None, "1", "2", "3", "4", "5"])),
             country=draw(st.sampled_from([None, "FR", "DE"])),
+            device=draw(st.sampled_from([None, "phone", "desk"])),
         )
 
     return st.lists(one(), min_size=10, max_size=40)
@@ -355,6 +356,17 @@ def test_text_vector_and_number_columns_of_items_pass_through(folder: Path) -> N
     items = pl.read_parquet(manifest.uri("items.parquet")).select("size", "care", "image")
     assert items.schema == {"size": pl.Float32, "care": pl.String, "image": pl.List(pl.Float32)}
     assert items.row(0) == (4.0, "wash cold", [0.5, 1.5])
+
+
+def test_vectors_of_users_pass_through_to_states(folder: Path) -> None:
+    deliver(folder, World([Event("ann", "a", "view", moment(0), 0)]), DAYS)
+    faces = pl.Series("face", [[0.5, 1.5], None], dtype=pl.List(pl.Float64))
+    write(pl.DataFrame({"user_id": ["ann", "bob"]}).with_columns(faces), folder / "users" / f"{FIRST}.parquet")
+    manifest = extract(folder, settings(folder, users__vectors=["face"], users__numeric=[]), DS)
+    users = parts(manifest, "users").sort(c.USER)
+    assert users.schema["face"] == pl.List(pl.Float32)
+    assert users["face"].to_list() == [[0.5, 1.5], None]
+    assert all(check.passed for check in manifest.checks)
 
 
 def test_every_text_has_the_tokens_of_its_known_words(folder: Path) -> None:

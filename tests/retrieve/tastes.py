@@ -33,9 +33,9 @@ FIRST, DAYS = date(2026, 3, 2), 21
 """From a Monday to a Sunday."""
 DS = FIRST + timedelta(days=DAYS - 1)
 GROUPS = 3
-TOLD = ("interests", "bio", "hobby", "age", "hide")
+TOLD = ("interests", "bio", "hobby", "age", "hide", "face")
 SHOWN = ("description", "care", "image")
-USERS, COLD_FROM = 240, 195
+USERS, COLD_FROM = 288, 234
 ITEMS, WARM_ITEMS = 72, 54
 WORDS = ("copper", "walnut", "velvet")
 SECTIONS = ("time", "items", "users", "beam", "extract")
@@ -67,6 +67,7 @@ path = "{folder}/users"
 text = ["bio"]
 categorical = ["hobby"]
 numeric = ["age"]
+vectors = ["face"]
 
 [beam]
 shards = 2
@@ -182,6 +183,7 @@ def _user(number: int) -> dict[str, Any]:
         "bio": f"I like {word}" if by == "bio" else None,
         "hobby": word if by == "hobby" else None,
         "age": 20.0 + 20.0 * of if by == "age" else None,
+        "face": (5.0 * np.eye(4)[of] + np.cos(np.arange(4) + number)).tolist() if by == "face" else None,
     }
 
 

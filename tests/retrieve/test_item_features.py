@@ -23,7 +23,7 @@ def catalogue(**given: list[Any]) -> pl.DataFrame:
     empty[columns.PRICE] = pl.Series([None] * rows, dtype=pl.Float32)
     empty[columns.CREATED_AT] = pl.Series([None] * rows, dtype=pl.Datetime("us", "UTC"))
     empty[columns.TITLE_TOKENS] = pl.Series([[]] * rows, dtype=pl.List(pl.Int32))
-    empty[columns.N_EVENTS] = pl.Series([1] * rows, dtype=pl.Int64)
+    empty[columns.TRAIN_EVENTS] = pl.Series([1] * rows, dtype=pl.Int64)
     return pl.DataFrame(empty | given)
 
 
@@ -76,14 +76,14 @@ def test_ready_made_vectors_have_length_one_or_are_zero() -> None:
 
 def test_further_texts_are_the_description_and_declared_ones_that_have_a_token() -> None:
     empty = pl.Series([[], []], dtype=pl.List(pl.Int32))
-    items = catalogue(description_tokens=[[3, 4], []], care_tokens=[[], [5]], n_events=[1, 1])
+    items = catalogue(description_tokens=[[3, 4], []], care_tokens=[[], [5]], train_events=[1, 1])
     items = items.with_columns(empty.alias("label_tokens"))
     features = item_features(items, DS, buckets=BUCKETS, text=["label", "care", "gone"])
     assert [tokens.tolist() for tokens in features.texts] == [[[0, 0], [3, 4], [0, 0]], [[0], [0], [5]]]
     assert features.has_content
 
 
-def test_warm_items_are_those_with_an_event() -> None:
-    features = item_features(catalogue(n_events=[9, 2, 0]), DS, buckets=BUCKETS)
+def test_warm_items_are_those_with_a_training_event_whatever_states_hold() -> None:
+    features = item_features(catalogue(train_events=[9, 2, 0], n_events=[0, 3, 7]), DS, buckets=BUCKETS)
     assert features.counts.tolist() == [0, 9, 2, 0]
     assert features.warm == 2

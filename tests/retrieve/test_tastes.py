@@ -60,7 +60,7 @@ def test_every_encoder_is_far_above_popularity(towers: Trained) -> None:
     assert share_of_group(towers.everybody, towers.catalogue, untold()) > 0.9 > 2 / GROUPS
 
 
-@pytest.mark.parametrize("way", ["interests", "bio", "hobby"])
+@pytest.mark.parametrize("way", ["interests", "bio", "hobby", "face"])
 def test_a_user_without_events_is_known_by_what_is_told(towers: Trained, way: str) -> None:
     assert share_of_group(towers.everybody, towers.catalogue, users_of(way, cold=True)) > 0.8
 

@@ -8,15 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recjobs import columns
+from recjobs.device_codes import device_code
 from recjobs.retrieve.user_features import (
     CATEGORICAL,
+    DEVICE,
     HOUR,
     ITEM,
     NOW,
     NUMERIC,
     TOKENS,
+    VECTORS,
     UserColumns,
     by_history_length,
+    context_columns,
     list_time,
     tower_inputs,
 )
@@ -62,8 +66,28 @@ def test_further_columns_are_stacked_in_their_order() -> None:
     assert inputs[HOUR].tolist() == [0, 0], "at night nobody knows the hour of the visit"
 
 
+def test_vectors_stand_side_by_side_and_an_unknown_one_is_zeros() -> None:
+    users = states([[1], [], [2]]).with_columns(
+        pl.Series("face", [[3.0, 4.0], None, [1.0, 0.0]], dtype=pl.List(pl.Float32)),
+        pl.Series("voice", [None, [7.0], None], dtype=pl.List(pl.Float32)),
+    )
+    further = UserColumns(vectors=("face", "voice"), widths=(2, 1))
+    inputs = tower_inputs(users, length=3, now=7, further=further)
+    assert inputs[VECTORS].dtype == np.float32
+    assert inputs[VECTORS].tolist() == [[3, 4, 0], [0, 0, 7], [1, 0, 0]]
+    assert (further.inputs(), further.state_columns()) == ((VECTORS,), ("face", "voice"))
+
+
+def test_the_device_of_a_list_is_the_users_usual_one_unless_one_is_named() -> None:
+    users = states([[1], []]).with_columns(pl.Series(columns.USUAL_DEVICE, [4_000_000_000, 0]))
+    assert tower_inputs(users, length=3, now=7, context=["device"])[DEVICE].tolist() == [4_000_000_000, 0]
+    named = tower_inputs(states([[1], []]), length=3, now=7, context=["device"], device="phone")
+    assert named[DEVICE].tolist() == [device_code("phone")] * 2
+    assert (context_columns(["hour"]), context_columns(["device"])) == ((), (columns.USUAL_DEVICE,))
+
+
 def test_an_input_without_a_column_is_none() -> None:
-    assert not {CATEGORICAL, NUMERIC, TOKENS, HOUR} & set(tower_inputs(states([[1]]), length=3, now=7))
+    assert not {CATEGORICAL, NUMERIC, TOKENS, HOUR, DEVICE} & set(tower_inputs(states([[1]]), length=3, now=7))
 
 
 def test_lists_are_for_the_day_after_the_histories() -> None:

@@ -32,7 +32,6 @@ from recjobs.retrieve.search.sources.loading import Source, SourcesTask, load_so
 from recjobs.retrieve.search.sources.users import Users, read_users
 from recjobs.retrieve.search.towers import Tower, TowerFacts, user_vectors
 from recjobs.retrieve.search.vectors import list_column, matrix, read_database, read_table, write_table
-from recjobs.retrieve.user_features import STATE_COLUMNS
 
 _CHECKED_USERS = 1000
 """Users of a shard whose candidates are checked for duplicates; sorting all would cost as much as the search."""
@@ -139,7 +138,7 @@ def _embedder(task: EmbedTask) -> Callable[[str], Record]:
 
 def _embed_part(task: EmbedTask, tower: Tower, part: str) -> Record:
     with storage.reading(storage.join(task.users, part)) as stream:
-        users = pl.read_parquet(stream, columns=[*STATE_COLUMNS, *task.facts.user_columns.state_columns()])
+        users = pl.read_parquet(stream, columns=list(task.facts.state_columns()))
     write_table(embed_shard(tower, users, task), storage.join(task.vectors, part))
     return {"users": users.height}
 

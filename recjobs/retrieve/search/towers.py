@@ -13,10 +13,19 @@ import numpy.typing as npt
 import polars as pl
 
 from recjobs import columns, storage
+from recjobs.device_codes import UNKNOWN
 from recjobs.errors import ModelError
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.signatures import DEFAULT, UNSEEN
-from recjobs.retrieve.user_features import HISTORY_COLUMNS, NO_COLUMNS, UserColumns, by_history_length, tower_inputs
+from recjobs.retrieve.user_features import (
+    HISTORY_COLUMNS,
+    NO_COLUMNS,
+    STATE_COLUMNS,
+    UserColumns,
+    by_history_length,
+    context_columns,
+    tower_inputs,
+)
 
 Vectors = npt.NDArray[np.float32]
 
@@ -34,6 +43,11 @@ class TowerFacts:
     items: int
     user_columns: UserColumns = NO_COLUMNS
     context: tuple[str, ...] = ()
+    device: str | None = None
+
+    def state_columns(self) -> tuple[str, ...]:
+        """The columns of user states that the user tower reads."""
+        return (*STATE_COLUMNS, *self.user_columns.state_columns(), *context_columns(self.context))
 
 
 def tower_facts(uri: str) -> TowerFacts:
@@ -50,6 +64,7 @@ def tower_facts(uri: str) -> TowerFacts:
         content["items"],
         UserColumns(**further),
         tuple(content["context"]),
+        content["device"],
     )
 
 
@@ -106,7 +121,12 @@ def user_vectors(
     vectors = np.zeros((users.height, facts.embedding_size), np.float32)
     for rows in _batches(states, facts.sequence_length):
         inputs = tower_inputs(
-            states[rows], length=facts.sequence_length, now=now, further=facts.user_columns, context=facts.context
+            states[rows],
+            length=facts.sequence_length,
+            now=now,
+            further=facts.user_columns,
+            context=facts.context,
+            device=facts.device,
         )
         vectors[rows] = tower.vectors(inputs)
     return _finite(vectors, "user")
@@ -118,6 +138,8 @@ def _disguised(users: pl.DataFrame, *, unseen: bool, history: bool) -> pl.DataFr
         users = users.with_columns(pl.lit(0, pl.Int32).alias(columns.USER_INDEX))
     if not history:
         users = users.with_columns(pl.col(*HISTORY_COLUMNS).list.head(0))
+        if columns.USUAL_DEVICE in users.columns:
+            users = users.with_columns(pl.lit(UNKNOWN, pl.Int64).alias(columns.USUAL_DEVICE))
     return users
 
 

@@ -2,7 +2,8 @@
 
 categorical: hashed embeddings ──────────────────┐
 texts: mean of token embeddings by column, linear ┼ + ── vector
-numeric: standardised, with flags, linear ────────┘
+numeric: standardised, with flags, linear ─────────┤
+ready-made vectors: of length 1, linear by column ┘
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.known_users import KnownUsers
 from recjobs.retrieve.train.texts import mean_of_tokens
-from recjobs.retrieve.user_features import CATEGORICAL, NUMERIC, TOKENS
+from recjobs.retrieve.user_features import CATEGORICAL, NUMERIC, TOKENS, VECTORS
 
 WIDEST = 6.0
 """Deviations from the mean at which a number is cut: one wrong number must not drown all else."""
@@ -36,6 +37,7 @@ class About(tf.Module):  # type: ignore[misc]
         ]
         self.texts = [tf.keras.layers.Dense(size, use_bias=False) for _ in columns.text]
         self.numeric = _linear(size) if columns.numeric else None
+        self.ready_made = [_linear(size) for _ in columns.vectors]
         self.centre = tf.Variable(known.centre, trainable=False, name="user_numeric_centre")
         self.deviation = tf.Variable(known.deviation, trainable=False, name="user_numeric_deviation")
 
@@ -51,7 +53,14 @@ class About(tf.Module):  # type: ignore[misc]
         ]
         if self.numeric is not None:
             parts.append(self.numeric(self._standardised(side[NUMERIC])))
-        return parts
+        return parts + self._vectors(side)
+
+    def _vectors(self, side: dict[str, Any]) -> list[Any]:
+        """float32[B, D] for each column of ready-made vectors; zeros for a user without one."""
+        if not self.ready_made:
+            return []
+        given = tf.split(side[VECTORS], self.columns.widths, axis=1)
+        return [linear(tf.math.l2_normalize(one, axis=1)) for linear, one in zip(self.ready_made, given, strict=True)]
 
     def _standardised(self, values: Any) -> Any:
         """float32[B, 2 N]: the values with mean 0 and deviation 1 (0 where missing), then 1 where missing."""

@@ -52,11 +52,15 @@ class RetrieveTrainConfig(Section):
     """Whether the user tower has an embedding of the user's id beside the history."""
     activity: bool = True
     """Whether the user tower counts how active the user is: events, days with one, days since the oldest."""
-    context: list[Literal["weekday", "hour"]] = []
+    context: list[Literal["weekday", "hour", "device"]] = []
     """What is known of the visit that is foreseen. The weekday of a nightly list is the following day's; its hour
-    (UTC) is unknown, so learning it only keeps it from blurring the rest."""
+    (UTC) is unknown, so learning it only keeps it from blurring the rest; its device is `list_device`."""
     context_dropout: float = Field(0.5, ge=0, lt=1)
-    """Share of training windows whose hour is hidden, so that an unknown one works."""
+    """Share of training windows whose hour is hidden, and of those whose device is, so that an unknown one works."""
+    list_device: str | None = Field(None, min_length=1)
+    """The device that lists are for, as events name it, where they are read on one alone: an app's. Without it each
+    user's is the one most of their history is from, since nobody knows at night which they will take, and few change
+    it; of a user without any it is unknown."""
     start: Literal["random", "cooccurrence"] = "cooccurrence"
     """What item vectors a full training starts from: chance, or the singular vectors of who follows whom."""
     history_embedding: bool = True
@@ -117,7 +121,7 @@ class RetrieveTrainConfig(Section):
     warm_learning_rate: float = Field(0.5, gt=0, le=1)
     """The learning rate's peak in a warm night, as a share of `learning_rate`."""
     country_buckets: int = Field(64, ge=2)
-    """Hash buckets of the country; region, language and age band have as many each."""
+    """Hash buckets of the country; region, language, age band and device have as many each."""
     user_buckets: int = Field(1024, ge=2)
     """Hash buckets of each declared categorical column of users."""
     item_buckets: int = Field(16_384, ge=2)

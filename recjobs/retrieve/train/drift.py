@@ -30,6 +30,7 @@ from recjobs.retrieve.user_features import (
     SIDE_FIELDS,
     UserColumns,
     by_history_length,
+    context_columns,
     list_time,
     tower_inputs,
 )
@@ -147,7 +148,7 @@ class _Ranking:
         candidates, history = representations(model, items.count)
         self.tower = ServingUserTower(model, history)
         self.further = model.users.further
-        self.context = model.config.context
+        self.context, self.device = model.config.context, model.config.list_device
         self.catalogue = model.items.vector(tf.gather(candidates, items.available))
         self.available = items.available
         self.length = model.config.sequence_length
@@ -159,7 +160,12 @@ class _Ranking:
         top = np.zeros((users.height, k), np.int64)
         for rows in by_history_length(users, length=self.length, most=_USERS_A_CALL, cells=_CELLS_A_CALL):
             inputs = tower_inputs(
-                users[rows], length=self.length, now=self.now, further=self.further, context=self.context
+                users[rows],
+                length=self.length,
+                now=self.now,
+                further=self.further,
+                context=self.context,
+                device=self.device,
             )
             vectors = self.tower.serve({name: tf.constant(values) for name, values in inputs.items()})[c.VECTOR]
             scores = tf.matmul(vectors, self.catalogue, transpose_b=True)
@@ -177,11 +183,12 @@ def _tests(
     time = pl.col(c.TIMESTAMP).dt.epoch("s")
     within = (time >= list_time(after)) & (time < list_time(train_until))
     about = [c.USER, *SIDE_FIELDS, *further.state_columns()]
+    stood = [c.USER, c.USER_INDEX, *HISTORY_COLUMNS, *context_columns(config.retrieve.train.context)]
     for states, known, happened in together(before.shards("users"), extract.shards("users"), extract.shards("events")):
         events = pl.concat([read_frame(uri, [c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP]) for uri in happened])
         did = events.filter(within & pl.col(c.EVENT_TYPE).is_in(liked)).join(items.names, on=c.ITEM)
         did = did.select(c.USER, c.ITEM_INDEX).unique()
-        users = pl.concat([read_frame(uri, [c.USER, c.USER_INDEX, *HISTORY_COLUMNS]) for uri in states])
+        users = pl.concat([read_frame(uri, stood) for uri in states])
         tonight = pl.concat([read_frame(uri, about) for uri in known])
         users = users.join(did, on=c.USER, how="semi").join(tonight, on=c.USER).sort(c.USER)
         if users.height:

@@ -21,6 +21,7 @@ from recjobs.retrieve.train.targets import SECONDS_A_DAY
 from recjobs.retrieve.train.user_tower import UserTower
 from recjobs.retrieve.user_features import (
     CATEGORICAL,
+    DEVICE,
     EVENT_FIELDS,
     EVENT_TYPE,
     HOUR,
@@ -30,6 +31,7 @@ from recjobs.retrieve.user_features import (
     SIDE_FIELDS,
     TIME,
     TOKENS,
+    VECTORS,
 )
 
 ITEM_TOWER = "item_tower"
@@ -82,23 +84,23 @@ class ServingUserTower(tf.Module):  # type: ignore[misc]
             inputs[EVENT_TYPE],
             inputs[TIME] // SECONDS_A_DAY,
             query_day,
-            {name: inputs[name] for name in self.tower.side_inputs()} | _hours(inputs, positions),
+            {name: inputs[name] for name in self.tower.side_inputs()} | visit(inputs, positions),
             training=False,
         )
         return {columns.VECTOR: tf.gather(vectors, length, batch_dims=1)}
 
 
-def _hours(inputs: dict[str, Any], positions: Any) -> dict[str, Any]:
-    """The hour at every position, where the tower reads it."""
-    return {name: tf.tile(inputs[name][:, None], [1, positions]) for name in (HOUR,) if name in inputs}
+def visit(inputs: dict[str, Any], positions: Any) -> dict[str, Any]:
+    """Hour and device int64[B, positions], the same at every position, of those that are among the inputs."""
+    return {name: tf.tile(inputs[name][:, None], [1, positions]) for name in (HOUR, DEVICE) if name in inputs}
 
 
 def _user_signature(tower: UserTower) -> list[dict[str, Any]]:
     events = {name: tf.TensorSpec([None, None], tf.int64, name=name) for name in EVENT_FIELDS}
     side = {name: tf.TensorSpec([None], tf.string, name=name) for name in SIDE_FIELDS}
     numbers = {name: tf.TensorSpec([None], tf.int64, name=name) for name in (columns.USER_INDEX, NOW)}
-    if HOUR in tower.config.context:
-        numbers[HOUR] = tf.TensorSpec([None], tf.int64, name=HOUR)
+    chosen = [name for name in (HOUR, DEVICE) if name in tower.config.context]
+    numbers |= {name: tf.TensorSpec([None], tf.int64, name=name) for name in chosen}
     return [events | side | numbers | _further_signature(tower)]
 
 
@@ -110,6 +112,7 @@ def _further_signature(tower: UserTower) -> dict[str, Any]:
         CATEGORICAL: tf.TensorSpec([None, len(further.categorical)], tf.string, name=CATEGORICAL),
         NUMERIC: tf.TensorSpec([None, len(further.numeric)], tf.float32, name=NUMERIC),
         TOKENS: tf.TensorSpec([None, len(further.text), further.tokens], tf.int64, name=TOKENS),
+        VECTORS: tf.TensorSpec([None, sum(further.widths)], tf.float32, name=VECTORS),
     }
     return {name: specs[name] for name in further.inputs()}
 

@@ -20,7 +20,7 @@ ID_DEVIATION = 0.02
 
 
 class ItemTower(tf.Module):  # type: ignore[misc]
-    """Item indexes to vectors. Items without an event share the unknown id's row and live by their content.
+    """Item indexes to vectors. Items without a training event share the unknown id's row and live by their content.
 
     The features are constants of the model, so that the history encoder sees the same
     representation of an item (id and content) as the candidates do.

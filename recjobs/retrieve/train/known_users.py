@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from recjobs import columns, storage
+from recjobs.errors import ModelError
 from recjobs.manifest import Manifest
 from recjobs.retrieve.user_features import NO_COLUMNS, UserColumns
 from recjobs.sources.config import UsersSource
@@ -38,23 +39,31 @@ class KnownUsers:
 
 @dataclass(frozen=True)
 class _Shard:
-    """One shard's share of it. `moments` float64[N, 3]: count, mean and sum of squares about it."""
+    """One shard's share of it. `moments` float64[N, 3]: count, mean and sum of squares about it.
+
+    `widths` has the widths that are found in each column of vectors, of all users.
+    """
 
     largest: int
     has: frozenset[str]
     longest: int
     moments: npt.NDArray[np.float64]
+    widths: dict[str, frozenset[int]]
 
 
 def known_users(extract: Manifest, source: UsersSource | None) -> KnownUsers:
     """What `extract`'s user states say of the columns that `source` declares, a shard at a time.
 
     A column without any value is left out: it could not be learnt from.
+
+    Raises:
+        ModelError: the vectors of a column have not all one width.
     """
     declared = declared_columns(source)
     shards = [_shard(part.uri, declared) for part in extract.parts("users")]
     has = frozenset[str]().union(*(shard.has for shard in shards))
     numeric = [place for place, name in enumerate(declared.numeric) if name in has]
+    vectors = _among(declared.vectors, has)
     centre, deviation = _together(np.stack([shard.moments for shard in shards])[:, numeric])
     return KnownUsers(
         largest=max(shard.largest for shard in shards),
@@ -63,6 +72,8 @@ def known_users(extract: Manifest, source: UsersSource | None) -> KnownUsers:
             numeric=_among(declared.numeric, has),
             text=_among(declared.text, has),
             tokens=max(shard.longest for shard in shards),
+            vectors=vectors,
+            widths=tuple(_width(name, [shard.widths[name] for shard in shards]) for name in vectors),
         ),
         centre=centre,
         deviation=deviation,
@@ -77,11 +88,23 @@ def declared_columns(source: UsersSource | None) -> UserColumns:
         categorical=_further(source.categorical),
         numeric=_further(source.numeric),
         text=tuple(dict.fromkeys((columns.INTERESTS, *source.text))),
+        vectors=_further(source.vectors),
     )
 
 
 def _further(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if name not in USER_COLUMNS)
+
+
+def _width(name: str, found: Sequence[frozenset[int]]) -> int:
+    """The one width of a column's vectors."""
+    widths = sorted(frozenset[int]().union(*found))
+    if len(widths) > 1:
+        raise ModelError(
+            f"users' vectors in {name!r} have {' and '.join(map(str, widths))} numbers, but need one width. "
+            "Correct the users' snapshot, or leave the column out of [users] vectors."
+        )
+    return widths[0]
 
 
 def _among(names: Sequence[str], has: frozenset[str]) -> tuple[str, ...]:
@@ -103,13 +126,19 @@ def _shard(uri: str, declared: UserColumns) -> _Shard:
     moments = np.array([_moments(trained, name) for name in declared.numeric]).reshape(-1, 3)
     has = {name for name in declared.categorical if name in there and trained[name].drop_nulls().len()}
     has |= {name for name, length in lengths.items() if length}
+    has |= {name for name in declared.vectors if name in there and trained[name].drop_nulls().len()}
     has |= {name for name, row in zip(declared.numeric, moments, strict=True) if row[0]}
     return _Shard(
         largest=int(states[columns.USER_INDEX].max() or 0),  # type: ignore[arg-type]
         has=frozenset(has),
         longest=max(lengths.values(), default=0),
         moments=moments,
+        widths={name: _widths(states, name) for name in declared.vectors},
     )
+
+
+def _widths(users: pl.DataFrame, name: str) -> frozenset[int]:
+    return frozenset(users[name].drop_nulls().list.len().to_list()) if name in users.columns else frozenset()
 
 
 def _moments(users: pl.DataFrame, name: str) -> tuple[float, float, float]:

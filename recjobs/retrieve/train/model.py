@@ -19,7 +19,7 @@ from recjobs.retrieve.train.sequences import FIRST_TARGET
 from recjobs.retrieve.train.softmax import weighted_log_normaliser
 from recjobs.retrieve.train.targets import SECONDS_A_DAY, TargetRule, Targets, shuffle_ties
 from recjobs.retrieve.train.user_tower import UserTower
-from recjobs.retrieve.user_features import EVENT_FIELDS, EVENT_TYPE, HOUR, ITEM, TIME
+from recjobs.retrieve.user_features import DEVICE, EVENT_FIELDS, EVENT_TYPE, HOUR, ITEM, TIME
 
 
 class Loss(NamedTuple):
@@ -64,7 +64,7 @@ class TwoTower(tf.Module):  # type: ignore[misc]
 
     def loss_of(self, batch: dict[str, Any], seed: Any) -> Loss:
         """The batch's loss; from `seed` int32[2] follow the order within baskets, the negatives and what is dropped."""
-        events = shuffle_ties({field: batch[field] for field in EVENT_FIELDS}, seed)
+        events = shuffle_ties({field: batch[field] for field in (*EVENT_FIELDS, DEVICE) if field in batch}, seed)
         negatives = None if self.full_softmax else self.negatives.draw(seed)
         with drawing(seed):
             catalogue = self._catalogue(events[ITEM], negatives)
@@ -93,7 +93,7 @@ class TwoTower(tf.Module):  # type: ignore[misc]
             events[EVENT_TYPE][:, :-1],
             day[:, :-1],
             day,
-            {name: batch[name] for name in self.users.side_inputs()} | {HOUR: hour(events[TIME])},
+            {name: batch[name] for name in self.users.side_inputs()} | _visit(events),
             training=True,
         )
 
@@ -106,6 +106,11 @@ class TwoTower(tf.Module):  # type: ignore[misc]
             pairs.weight,
         )
         return Loss(total, tf.reduce_sum(pairs.weight))
+
+
+def _visit(events: dict[str, Any]) -> dict[str, Any]:
+    """What is known of the visit of each event, int64[B, E] each."""
+    return {HOUR: hour(events[TIME])} | ({DEVICE: events[DEVICE]} if DEVICE in events else {})
 
 
 class _Catalogue(NamedTuple):

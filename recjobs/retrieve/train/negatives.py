@@ -22,9 +22,9 @@ _LEAST = 1e-6
 class NegativeSampling:
     """How negatives are drawn and corrected for.
 
-    `counts` int64[I + 1] are the events of items 0…I; items 1…`warm` have some. Items are sampled in proportion to
-    counts to the power of `power`: 0 draws all alike, 1 as often as they are targets. Without `logq` nothing is
-    corrected, and popular items are pushed down for being popular.
+    `counts` int64[I + 1] are the training events of items 0…I; items 1…`warm` have some. Items are sampled in
+    proportion to counts to the power of `power`: 0 draws all alike, 1 as often as they are targets. Without `logq`
+    nothing is corrected, and popular items are pushed down for being popular.
     """
 
     def __init__(

@@ -29,12 +29,14 @@ from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.user_features import (
     CATEGORICAL,
+    DEVICE,
     EVENT_FIELDS,
     ITEM,
     NO_COLUMNS,
     NUMERIC,
     SIDE_FIELDS,
     TOKENS,
+    VECTORS,
     UserColumns,
 )
 
@@ -118,8 +120,10 @@ class Sequences:
         return {name: np.where(real, values[index], 0).astype(np.int64) for name, values in self.events.items()}
 
 
-def read_sequences(files: Sequence[str], further: UserColumns = NO_COLUMNS) -> Sequences:
+def read_sequences(files: Sequence[str], further: UserColumns = NO_COLUMNS, *, devices: bool = False) -> Sequences:
     """The sequences of some files, in their order, with the inputs that `further` columns make.
+
+    With `devices` each event has its `DEVICE`; of a file without any they are unknown.
 
     Raises:
         CorruptFileError: a record is no sequence.
@@ -133,13 +137,26 @@ def read_sequences(files: Sequence[str], further: UserColumns = NO_COLUMNS) -> S
         parts = list(records.prefetch(2))
     except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
         raise CorruptFileError(f"training sequences in {files[0]} … can't be read: {error.message}.") from error
+    events = {field: _narrow(_joined([part[field].values for part in parts], np.int64)) for field in EVENT_FIELDS}
+    if devices:
+        events[DEVICE] = _joined([_devices(part, files[0]) for part in parts], np.int64)
     return Sequences(
         lengths=_joined([part[ITEM].row_lengths() for part in parts], np.int64),
-        events={field: _narrow(_joined([part[field].values for part in parts], np.int64)) for field in EVENT_FIELDS},
+        events=events,
         texts={field: _encoded([part[field].numpy() for part in parts]) for field in SIDE_FIELDS},
         user_index=_joined([part[columns.USER_INDEX] for part in parts], np.int64),
         told={name: np.concatenate([part[name].numpy() for part in parts]) for name in further.inputs() if parts},
     )
+
+
+def _devices(part: dict[str, Any], file: str) -> Any:
+    """The device of each event of a batch of sequences: those of a file with devices have one each, others none."""
+    lengths, expected = part[DEVICE].row_lengths(), part[ITEM].row_lengths()
+    found = tf.where(lengths == 0, expected, lengths)
+    if not bool(tf.reduce_all(found == expected)):
+        raise CorruptFileError(f"training sequences in {file} …: some events have a device's place and some have none.")
+    known = tf.repeat(lengths > 0, expected)
+    return tf.tensor_scatter_nd_update(tf.zeros_like(part[ITEM].values), tf.where(known), part[DEVICE].values)
 
 
 def _joined(parts: Sequence[Any], kind: type[np.int64]) -> npt.NDArray[np.int64]:
@@ -159,7 +176,7 @@ def _encoded(parts: Sequence[npt.NDArray[np.object_]]) -> tuple[npt.NDArray[np.o
 
 def _parse(records: Any, further: UserColumns = NO_COLUMNS) -> dict[str, Any]:
     features: dict[str, Any] = {
-        field: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64) for field in EVENT_FIELDS
+        field: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64) for field in (*EVENT_FIELDS, DEVICE)
     }
     features |= {field: tf.io.FixedLenFeature([], tf.string, default_value="") for field in SIDE_FIELDS}
     features[columns.USER_INDEX] = tf.io.FixedLenFeature([], tf.int64)
@@ -173,7 +190,8 @@ def _told_features(further: UserColumns) -> dict[str, Any]:
     number = dict.fromkeys(further.numeric, tf.io.FixedLenFeature([], tf.float32, default_value=float("nan")))
     names = [columns.tokens_column(name) for name in further.text]
     tokens = dict.fromkeys(names, tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64))
-    return {columns.told_field(name): feature for name, feature in (text | number | tokens).items()}
+    vectors = dict.fromkeys(further.vectors, tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64))
+    return {columns.told_field(name): feature for name, feature in (text | number | tokens | vectors).items()}
 
 
 def _told(parsed: dict[str, Any], further: UserColumns) -> dict[str, Any]:
@@ -191,6 +209,9 @@ def _told(parsed: dict[str, Any], further: UserColumns) -> dict[str, Any]:
         lists = of(tuple(columns.tokens_column(name) for name in further.text))
         padded = [tokens.to_tensor(shape=[None, further.tokens]) for tokens in lists]
         made[TOKENS] = tf.stack(padded, axis=1)
+    if further.vectors:
+        pairs = zip(of(further.vectors), further.widths, strict=True)
+        made[VECTORS] = tf.concat([vectors.to_tensor(shape=[None, width]) for vectors, width in pairs], axis=1)
     return made
 
 
@@ -269,7 +290,7 @@ class TrainingData:
     def _block(self, place: int) -> Windows:
         if self._kept is not None:
             return self._kept
-        sequences = read_sequences(self._groups[place], self.further)
+        sequences = read_sequences(self._groups[place], self.further, devices=DEVICE in self.config.context)
         windows = windows_of(sequences, self.config.sequence_length, self.config.windows_per_user)
         self._kept = windows if len(self._groups) == 1 else None
         return windows

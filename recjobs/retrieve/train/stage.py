@@ -135,5 +135,6 @@ def _describe(plan: Blueprint, config: Settings, out: Output) -> None:
         "event_codes": config.event_codes(),
         "user_columns": asdict(plan.known.columns),
         "context": settings.context,
+        "device": settings.list_device,
     }
     storage.write_bytes(out.uri("towers.json"), json.dumps(content, indent=1).encode())

@@ -3,7 +3,7 @@
 events: item representation + type ── dropout ── encoder ── norm ─┐
 country, region, language, age band: hashed embeddings ──┐        + ── vector
 declared columns, interests ──────── `about` ────────────┤        │
-weekday, hour ────────────────────── `context` ──────────┤        │
+weekday, hour, device ────────────── `context` ──────────┤        │
 user id (or the unknown id) ──────── embedding ──────────┴────────┤
 days since the newest event ──────── embedding ───────────────────┤
 events, active days ──────────────── linear ──────────────────────┘
@@ -42,7 +42,9 @@ class UserTower(tf.Module):  # type: ignore[misc]
         size = config.embedding_size
         self.config = config
         self.about = about
-        self.context = Context(config.context, size=size, dropout=config.context_dropout)
+        self.context = Context(
+            config.context, size=size, dropout=config.context_dropout, buckets=config.country_buckets
+        )
         self.activity = Activity(size, config.sequence_length) if config.activity else None
         self.type_embedding = _table("type", event_types + 1, size)
         self.type_factor = _type_factor(event_types, dislikes) if dislikes else None
@@ -76,8 +78,8 @@ class UserTower(tf.Module):  # type: ignore[misc]
         """float32[B, H + 1, D]: row p is the user after p events.
 
         `history` float32[B, H, D] are item representations; `event_type`, `event_day` int64[B, H]; `query_day`
-        int64[B, H + 1]; `side` the side features and `user_index`, each [B], the inputs of `about`, and the hour
-        of each position where the context has it, int64[B, H + 1].
+        int64[B, H + 1]; `side` the side features and `user_index`, each [B], the inputs of `about`, and hour and
+        device of each position where the context has them, int64[B, H + 1].
         """
         about = self._side(side, training)[:, None, :]
         if self.type_factor is not None:

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from recjobs.errors import ModelError
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.config import ValidationConfig
-from recjobs.retrieve.train.export import representations
+from recjobs.retrieve.train.export import representations, visit
 from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.sequences import Batch, Sequences
 from recjobs.retrieve.train.targets import SECONDS_A_DAY
-from recjobs.retrieve.user_features import EVENT_FIELDS, EVENT_TYPE, HOUR, ITEM, NOW, TIME
+from recjobs.retrieve.user_features import DEVICE, EVENT_FIELDS, EVENT_TYPE, HOUR, ITEM, NOW, TIME
 
 _USERS_A_CALL = 256
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -83,7 +83,21 @@ def _part(
     shown = np.minimum(before[users], length)
     inputs = sequences.slices(starts[users] + before[users] - shown, shown) | sequences.side(users)
     inputs[NOW] = np.full(len(users), first_day * SECONDS_A_DAY, np.int64)
+    if DEVICE in inputs:
+        inputs[DEVICE] = usual_device(inputs[DEVICE])
     return Foreseen(inputs, pairs[:, 0], pairs[:, 1])
+
+
+def usual_device(history: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """int64[B]: the most frequent code of each row of int64[B, H], of equally frequent ones the last; 0 is none.
+
+    As `extract` has it, though of no more events than the tower sees.
+    """
+    padded = np.pad(history, ((0, 0), (1, 0)))
+    count = (padded[:, :, None] == padded[:, None, :]).sum(axis=2) * (padded > 0)
+    last = count.shape[1] - 1 - np.argmax(count[:, ::-1], axis=1)
+    found: npt.NDArray[np.int64] = padded[np.arange(len(last)), last]
+    return found
 
 
 def _priority(user_index: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
@@ -144,9 +158,10 @@ class Judge:
 
     def _user_vectors(self, history: Any, inputs: dict[str, Any]) -> Any:
         length = tf.reduce_sum(tf.cast(inputs[ITEM] > 0, tf.int32), axis=1)
-        query_day = tf.tile((inputs[NOW] // SECONDS_A_DAY)[:, None], [1, tf.shape(inputs[ITEM])[1] + 1])
+        positions = tf.shape(inputs[ITEM])[1] + 1
+        query_day = tf.tile((inputs[NOW] // SECONDS_A_DAY)[:, None], [1, positions])
         side = {name: values for name, values in inputs.items() if name not in (*EVENT_FIELDS, NOW)}
-        side[HOUR] = tf.zeros_like(query_day)
+        side |= visit(inputs, positions) | {HOUR: tf.zeros_like(query_day)}
         vectors = self.model.users(
             tf.gather(history, inputs[ITEM]),
             inputs[EVENT_TYPE],

@@ -8,7 +8,7 @@ import pytest
 
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.context import Context, hour, weekday
-from recjobs.retrieve.user_features import HOUR
+from recjobs.retrieve.user_features import DEVICE, HOUR
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = tf.constant([[20_000, 20_001]] * 2000, tf.int64)
@@ -16,7 +16,7 @@ NO_HOUR = {HOUR: tf.zeros_like(DAY)}
 
 
 def context(*parts: str, dropout: float = 0.0) -> Context:
-    built = Context(parts, size=2, dropout=dropout)
+    built = Context(parts, size=2, dropout=dropout, buckets=10)
     for table in built.embedding.values():
         rows = np.arange(table.shape[0], dtype=np.float32)
         table.assign(np.stack([rows, -rows], axis=1))
@@ -54,3 +54,13 @@ def test_hours_are_hidden_in_training_and_an_unknown_one_is_the_hidden_row() -> 
     assert (found[~hidden] == [5, 7]).all()
     assert (first(context("hour", dropout=0.25)(DAY, hours, training=False)) == [5, 7]).all()
     assert (first(context("hour", dropout=0.25)(DAY, NO_HOUR, training=False)) == 0).all()
+
+
+def test_a_device_has_the_row_of_its_code_and_is_hidden_in_training() -> None:
+    devices = {DEVICE: tf.constant([[43, 2**32 - 1]] * 2000, tf.int64)}
+    assert (first(context("device", dropout=0.4)(DAY, devices, training=False)) == [4, 6]).all()
+    tf.random.set_seed(1)
+    found = first(context("device", dropout=0.4)(DAY, devices, training=True))
+    assert (found == 0).all(axis=1).mean() == pytest.approx(0.4, abs=0.04)
+    unknown = {DEVICE: tf.zeros_like(DAY)}
+    assert (first(context("device")(DAY, unknown, training=True)) == 0).all()

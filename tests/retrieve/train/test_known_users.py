@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from recjobs import columns as c
+from recjobs.errors import ModelError
 from recjobs.manifest import Manifest, Output, cutoffs_of
 from recjobs.retrieve.train.known_users import known_users
 from recjobs.retrieve.user_features import UserColumns
@@ -57,6 +58,25 @@ def test_columns_with_a_value_are_kept_and_numbers_have_mean_and_deviation(tmp_p
     trained = np.array([20.0, 40.0, 90.0, 33.0])
     assert known.centre == pytest.approx([trained.mean()])
     assert known.deviation == pytest.approx([trained.std()])
+
+
+def test_vectors_are_read_that_have_one_width(tmp_path: Path) -> None:
+    made = states_of(tmp_path, [shard([1, 0], [1.0, 1.0], [[], []]), shard([2], [1.0], [[]])])
+    source = UsersSource(path="x", vectors=["face", "unseen", "gone"])
+    none: list[Any] = [None]
+    for part, faces, unseen in (("00000", [*none, [1.0, 2.0]], [*none, [1.0]]), ("00001", [[3.0, 4.0]], none)):
+        given = {
+            name: pl.Series(name, rows, dtype=pl.List(pl.Float32))
+            for name, rows in {"face": faces, "unseen": unseen}.items()
+        }
+        path = Path(made.uri("users", f"part-{part}.parquet"))
+        pl.read_parquet(path).with_columns(*given.values()).write_parquet(path)
+    known = known_users(made, source).columns
+    assert (known.vectors, known.widths) == (("face",), (2,))
+    wider = pl.read_parquet(path).with_columns(pl.Series("face", [[1.0, 2.0, 3.0]], dtype=pl.List(pl.Float32)))
+    wider.write_parquet(path)
+    with pytest.raises(ModelError, match="'face' have 2 and 3 numbers"):
+        known_users(made, source)
 
 
 def test_one_value_for_all_has_deviation_one(tmp_path: Path) -> None:

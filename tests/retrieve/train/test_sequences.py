@@ -14,10 +14,12 @@ from recjobs.errors import CorruptFileError, ModelError
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.config import RetrieveTrainConfig
 from recjobs.retrieve.train.sequences import FIRST_TARGET, TrainingData, ahead, read_sequences, windows_of
-from recjobs.retrieve.user_features import ITEM
+from recjobs.retrieve.user_features import DEVICE, ITEM
 
 
-def write(path: Path, lengths: list[int], countries: list[str] | None = None, first: int = 0) -> list[str]:
+def write(
+    path: Path, lengths: list[int], countries: list[str] | None = None, first: int = 0, devices: bool = False
+) -> list[str]:
     with tf.io.TFRecordWriter(str(path)) as writer:
         for user, length in enumerate(lengths, start=first + 1):
             values = {
@@ -25,6 +27,7 @@ def write(path: Path, lengths: list[int], countries: list[str] | None = None, fi
                 "type": [1] * length,
                 "time": range(length),
                 columns.USER_INDEX: [user],
+                **({"device": [2**32 - user] * length} if devices else {}),
             }
             feature = {
                 name: tf.train.Feature(int64_list=tf.train.Int64List(value=list(numbers)))
@@ -134,3 +137,12 @@ def test_a_corrupt_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no record at all, but long enough")
     with pytest.raises(CorruptFileError, match=r"part-0\.tfrecord"):
         TrainingData([str(path)], RetrieveTrainConfig(), 1)
+
+
+def test_events_have_their_device_and_those_of_a_file_without_any_an_unknown_one(tmp_path: Path) -> None:
+    files = [*write(tmp_path / "a", [1, 2], devices=True), *write(tmp_path / "b", [2], first=2)]
+    found = read_sequences(files, devices=True)
+    assert found.events[DEVICE].tolist() == [2**32 - 1, 2**32 - 2, 2**32 - 2, 0, 0]
+    batch = windows_of(found, 3, 9).batch(np.array([0, 1, 2]))
+    assert batch[DEVICE].tolist() == [[2**32 - 1, 0], [2**32 - 2] * 2, [0, 0]]
+    assert DEVICE not in read_sequences(files).events

@@ -18,8 +18,8 @@ from recjobs.retrieve.train.model import TwoTower
 from recjobs.retrieve.train.sequences import Sequences
 from recjobs.retrieve.train.targets import SECONDS_A_DAY, TargetRule
 from recjobs.retrieve.train.user_tower import UserTower
-from recjobs.retrieve.train.validation import Foreseen, Judge, _ranks, foreseen, measures
-from recjobs.retrieve.user_features import EVENT_TYPE, ITEM, NOW, SIDE_FIELDS, TIME
+from recjobs.retrieve.train.validation import Foreseen, Judge, _ranks, foreseen, measures, usual_device
+from recjobs.retrieve.user_features import DEVICE, EVENT_TYPE, ITEM, NOW, SIDE_FIELDS, TIME
 
 WEIGHT = np.array([0, 1, -1], np.float32)
 LAST_DAY = 100
@@ -69,6 +69,15 @@ def test_the_same_users_whatever_the_blocks(most: int) -> None:
         assert values.tolist() == two.inputs[name].tolist() if values.ndim == 1 else True
     assert [one.row.tolist(), one.item.tolist()] == [two.row.tolist(), two.item.tolist()]
     assert one.item.tolist() == [index + 1 for index in one.inputs[columns.USER_INDEX].tolist()]
+
+
+def test_the_device_is_the_usual_one_of_what_was_before() -> None:
+    block = sequences({7: [(91, 2, 1), (92, 3, 1), (98, 4, 1), (100, 6, 1)]})
+    block.events[DEVICE] = np.array([5, 9, 5, 9])
+    assert found([block]).inputs[DEVICE].tolist() == [5]
+    rows = np.array([[5, 9, 5, 0], [5, 9, 9, 5], [9, 5, 5, 9], [0, 0, 0, 0], [0, 0, 0, 4]])
+    assert usual_device(rows).tolist() == [5, 5, 9, 0, 4]
+    assert usual_device(rows[:, :0]).tolist() == [0] * 5
 
 
 def test_nobody_to_validate_on_is_an_error_that_says_what_to_change() -> None:
