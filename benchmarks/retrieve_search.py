@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ import polars as pl
 import pyarrow as pa
 
 from recjobs import columns
+from recjobs.memory import peak_bytes
 from recjobs.pipeline import BeamConfig
 from recjobs.retrieve.search.audit import choose, recall_of, sample_rows
 from recjobs.retrieve.search.index import Database, Searcher, build_index, efforts, exact_searcher, load_index
@@ -165,7 +165,7 @@ def _search(pipe: Any, task: SearchTask, shards: int) -> None:
     import scann  # noqa: F401
 
     seconds = _seconds(lambda: search_users(task, parts, BeamConfig(shards=shards)))
-    pipe.send((seconds, float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024))
+    pipe.send((seconds, float(peak_bytes())))
 
 
 # -- input

@@ -18,6 +18,7 @@ from recjobs.errors import InputsRewrittenError, RecjobsError, to_record
 from recjobs.flow import STAGES, code_digest
 from recjobs.forgetting.output import catch_up, rewritten, scrubbed
 from recjobs.manifest import RESUME, InputRef, Inputs, Manifest, Output, digest_of, load, store
+from recjobs.memory import peak_bytes
 from recjobs.plan import Plan, Step, load_plan, recipe_settings
 from recjobs.settings import Settings
 from recjobs.stages import find_step
@@ -112,7 +113,7 @@ def _cpu_seconds() -> float:
 
 
 def _peak_memory_bytes() -> int:
-    return 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(peak_bytes(), 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def _end_with_parent() -> None:

@@ -35,6 +35,10 @@ class Change:
     """Their canonical events of the window, in order."""
     waiting: pl.DataFrame
     """The whole shard's repetitions that may outlive what they repeat, by user and then as they came."""
+    kept: pl.DataFrame
+    """Those of `events` that the past has, in no order."""
+    added: pl.DataFrame
+    """The others: what arrived, and repetitions that count from now on."""
 
 
 def whole(job: Job, shard: int, arrived: pl.DataFrame) -> Change:
@@ -42,7 +46,7 @@ def whole(job: Job, shard: int, arrived: pl.DataFrame) -> Change:
     found = without_duplicates(arrived, job.settings.events.identity)
     events = in_order(found.events)
     write_segments(job, shard, events, segments(job))
-    return Change(None, events, found.waiting)
+    return Change(None, events, found.waiting, events.clear(), events)
 
 
 def change_of(job: Job, shard: int, past: Past, arrived: pl.DataFrame) -> Change:
@@ -59,6 +63,9 @@ def change_of(job: Job, shard: int, past: Past, arrived: pl.DataFrame) -> Change
         users,
         in_order(found.events),
         pl.concat([waiting.filter(~theirs), found.waiting]).sort(c.USER, maintain_order=True),
+        # What the past has arrived first, so it is all there and before all others.
+        kept=found.events.head(events.height),
+        added=found.events.slice(events.height),
     )
     touched = _touched(job, before, pl.concat([waiting.filter(theirs), arrived])) | _cut(job, shard, past, before)
     _write_touched(job, shard, past, change, touched)
@@ -90,7 +97,7 @@ def overlapping(starts: Sequence[date], low: date, high: date) -> list[date]:
 
 def _changed(job: Job, shard: int, past: Past, before: Job, arrived: pl.DataFrame) -> pl.Series:
     found = [arrived[c.USER]]
-    for low, high in _passed(job, before):
+    for low, high in passed(job, before):
         uris = [past.uri(*place(start, shard)) for start in overlapping(segments(before), low, high)]
         inside = pl.col(c.TIMESTAMP).is_between(start_of(low), end_of(high), closed="left")
         found.append(read_segments(job, uris, (c.USER, c.EVENT_TYPE), inside)[c.USER])
@@ -98,8 +105,8 @@ def _changed(job: Job, shard: int, past: Past, before: Job, arrived: pl.DataFram
     return pl.concat(found).unique().sort()
 
 
-def _passed(job: Job, before: Job) -> list[tuple[date, date]]:
-    """The days that left the window, and those that the cutoffs passed."""
+def passed(job: Job, before: Job) -> list[tuple[date, date]]:
+    """The days that left the window, and those that the cutoffs passed, first and last."""
     day = timedelta(days=1)
     spans = [(before.window_start, job.window_start - day)]
     for old, new in (

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 from recjobs import columns as c
 from recjobs import storage
 from recjobs.extract import histories
-from recjobs.extract.canonical import TIMELINE, count_columns
 from recjobs.extract.continued import before_of, overlapping
 from recjobs.extract.frames import read_columns
 from recjobs.extract.histories import Timeline
 from recjobs.extract.job import Job, Past, end_of, start_of
 from recjobs.extract.segments import place, read_segments, segments
+from recjobs.extract.tallies import TIMELINE, count_columns
 from recjobs.ragged import flat_lists, list_array, rows_of
 
 RECENT = "recent"

@@ -10,12 +10,13 @@ import pyarrow as pa
 
 from recjobs import columns as c
 from recjobs import storage
+from recjobs.extract import deltas
 from recjobs.extract.attributes import value_counts
-from recjobs.extract.canonical import count_columns, item_counts_schema
 from recjobs.extract.frames import read_scratch
 from recjobs.extract.job import Job
 from recjobs.extract.snapshots import only_static
 from recjobs.extract.splitting import Tally, write_quarantine
+from recjobs.extract.tallies import count_columns, item_counts_schema, sum_columns
 from recjobs.extract.tokens import token_lists, word_counts
 from recjobs.extract.vocabulary import index_of
 from recjobs.manifest import SourceFile
@@ -57,22 +58,23 @@ def read_snapshot(job: Job, files: Sequence[SourceFile], quarantine_part: int) -
 
 
 def total_counts(job: Job) -> pl.DataFrame:
-    """The shards' item counts added up, one row an item."""
-    totals = pl.DataFrame(schema=item_counts_schema(job))
+    """The shards' item counts added up, one row an item; to those of the past where they are what has changed."""
+    past = job.counted_past
+    totals = pl.DataFrame(schema=item_counts_schema(job)) if past is None else deltas.past_counts(job, past)
     pending: list[pl.DataFrame] = []
     for file in storage.list_files(job.scratch("item_counts")):
         pending.append(read_scratch(file.uri))
         if sum(frame.height for frame in pending) >= _FOLD_ROWS:
-            totals, pending = _added(job, [totals, *pending]), []
-    return _added(job, [totals, *pending])
+            totals, pending = added_counts(job, [totals, *pending]), []
+    return added_counts(job, [totals, *pending])
 
 
-def _added(job: Job, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    sums = [c.TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
+def added_counts(job: Job, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Item counts of `frames` as one."""
     return (
         pl.concat(frames)
         .group_by(c.ITEM)
-        .agg(pl.col(*sums).sum(), pl.col(c.FIRST_EVENT).min(), pl.col(c.LAST_EVENT).max())
+        .agg(pl.col(*sum_columns(job)).sum(), pl.col(c.FIRST_EVENT).min(), pl.col(c.LAST_EVENT).max())
         .select(item_counts_schema(job).keys())
     )
 
@@ -81,9 +83,8 @@ def join_items(job: Job, snapshot: Snapshot, counts: pl.DataFrame) -> pl.DataFra
     """All items with their index, the snapshot's columns and counts."""
     listed = snapshot.rows.with_columns(pl.col(c.AVAILABLE).fill_null(value=True))
     joined = listed.join(counts, on=c.ITEM, how="full", coalesce=True)
-    numbers = [c.TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
     complete = joined.with_columns(
-        pl.col(*numbers).fill_null(0),
+        pl.col(*sum_columns(job)).fill_null(0),
         # An item that a dated snapshot no longer lists is gone; an undated one does not tell.
         pl.col(c.AVAILABLE).fill_null(value=not snapshot.dated),
     )

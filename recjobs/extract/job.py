@@ -21,6 +21,10 @@ class Past:
     ds: date
     cutoffs: Cutoffs
     first_day: date
+    events: int
+    """How many it has."""
+    counts_hold: bool
+    """Whether its counts are of the very users that its events are of: nobody has been forgotten since."""
 
     def uri(self, *parts: str) -> str:
         """The URI of one of its files."""
@@ -65,6 +69,11 @@ class Job:
     def read_after(self) -> date:
         """The last day whose files of events are not read: what arrived until then is in the past."""
         return date.min if self.past is None else self.past.ds
+
+    @property
+    def counted_past(self) -> Past | None:
+        """The past, where its counts may be added to."""
+        return self.past if self.past is not None and self.past.counts_hold else None
 
     @property
     def last_cutoff(self) -> date:

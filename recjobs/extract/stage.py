@@ -20,7 +20,7 @@ import polars as pl
 
 from recjobs import columns as c
 from recjobs import storage
-from recjobs.extract import attributes
+from recjobs.extract import attributes, deltas
 from recjobs.extract import items as item_states
 from recjobs.extract.canonical import canonical_shard
 from recjobs.extract.checks import faults_of_items, promises
@@ -74,7 +74,7 @@ def _extract(job: Job, inputs: Inputs, out: Output, notes: list[str]) -> Manifes
     unaccounted = report["read"] - sum(report[name] for name in (*LEFT_OUT, "kept"))
     return out.manifest(
         rows={
-            "events": _total(shards, "events"),
+            "events": _total(shards, "events") + (job.counted_past.events if job.counted_past else 0),
             "users": _total(users, "users"),
             "items": items.height,
             "vocabulary": vocabulary.height,
@@ -118,10 +118,11 @@ def _read_sources(job: Job, inputs: Inputs, notes: list[str]) -> tuple[Job, item
 
 def _write_items(job: Job, snapshot: item_states.Snapshot) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Writes `items.parquet`, `vocabulary.parquet`, and for the users' pass each item's index and price."""
-    items = item_states.join_items(job, snapshot, item_states.total_counts(job))
+    items = item_states.join_items(job, snapshot, _item_counts(job))
     shards = [read_scratch(file.uri) for file in storage.list_files(job.scratch("vocabulary"))]
     told = attributes.with_told_words(pl.concat(shards), job.settings.extract.token_users)
-    counts = pl.concat([told, item_states.item_value_counts(job, items)])
+    known = [] if job.counted_past is None else [deltas.past_types(job.counted_past)]
+    counts = pl.concat([told, item_states.item_value_counts(job, items), *known])
     vocabulary = build_vocabulary(counts, job.settings.extract.token_limit, job.settings.event_codes())
     write_frame(vocabulary, c.VOCABULARY_SCHEMA, job.uri("vocabulary.parquet"))
     complete = item_states.with_tokens(job, items, vocabulary)
@@ -130,6 +131,20 @@ def _write_items(job: Job, snapshot: item_states.Snapshot) -> tuple[pl.DataFrame
     write_scratch(prices, job.scratch("item_index.arrow"))
     logger.info("%d items, %d vocabulary entries", complete.height, vocabulary.height)
     return complete, vocabulary
+
+
+def _item_counts(job: Job) -> pl.DataFrame:
+    """Every item's counts, a row each."""
+    totals = item_states.total_counts(job)
+    if (past := job.counted_past) is None:
+        return totals
+    wanted = deltas.still_wanted(job, past, totals, deltas.first_events(job))
+    if wanted.height:
+        uri = job.scratch("wanted.arrow")
+        write_scratch(wanted, uri)
+        look = ready(partial(deltas.later_firsts, job, uri))
+        run_pass(job.settings.beam, "first events", range(job.shards), look, job.scratch("pass"))
+    return deltas.still_there(item_states.added_counts(job, [totals, deltas.first_events(job)]))
 
 
 def _write_users(job: Job, trained: Sequence[int]) -> list[Record]:

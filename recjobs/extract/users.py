@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from recjobs import columns as c
 from recjobs.extract import attributes, checks, copied, histories
-from recjobs.extract.canonical import LATEST, count_columns, latest_until, part, snapshot_shard
+from recjobs.extract.canonical import LATEST, latest_until, part, snapshot_shard
 from recjobs.extract.frames import read_columns, read_scratch, write_table
 from recjobs.extract.histories import Timeline
 from recjobs.extract.job import Job, Past
 from recjobs.extract.sequences import Told, write_sequences
+from recjobs.extract.tallies import count_columns
 from recjobs.extract.tokens import token_lists
 from recjobs.extract.vocabulary import index_of
 from recjobs.passes import Record

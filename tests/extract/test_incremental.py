@@ -17,7 +17,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recjobs import storage
-from recjobs.extract import splitting, stage
+from recjobs.extract import canonical, splitting, stage
+from recjobs.extract.continued import Change
+from recjobs.extract.job import Job
 from recjobs.manifest import Manifest, SourceFile
 from recjobs.settings import Settings
 from recjobs.sources.contract import Contract
@@ -219,6 +221,45 @@ def test_weeks_that_nothing_touches_are_the_same_files(world: tuple[Path, Settin
     }
     assert len({file.name.split("/")[0] for file in made.parts("events")}) == 4
     assert changed == {"from=2026-03-16"}
+
+
+def test_items_are_counted_again_only_where_somebody_was_forgotten(
+    world: tuple[Path, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The past's counts hold whoever was forgotten in it since."""
+    folder, config = world
+    before = extract(folder, config, night(18), "before")
+    whole = extract(folder, config, night(19), "whole")
+    counted: list[int] = []
+    everything = canonical._everything
+
+    def noted(job: Job, shard: int, change: Change) -> pl.DataFrame:
+        counted.append(shard)
+        return everything(job, shard, change)
+
+    monkeypatch.setattr(canonical, "_everything", noted)
+    assert_equal(extract(folder, config, night(19), "on", before), whole)
+    assert counted == []
+    rid = before.model_copy(update={"forgotten": {"somebody": 1}})
+    assert_equal(extract(folder, config, night(19), "again", rid), whole)
+    assert counted == list(range(config.beam.shards))
+
+
+def test_an_items_next_first_event_is_found_in_any_week(folder: Path) -> None:
+    """a's first event leaves the window; its next one is five weeks later, and of another user than b's."""
+    rows = [Event("ann", "a", "view", moment(0), 0, "1"), Event("bob", "a", "view", moment(37), 37, "2")]
+    rows += [Event("cy", "b", "view", moment(day), day, f"b{day}") for day in range(42)]
+    deliver(folder, World(rows), 42)
+    config = settings(folder, time__window_days=41)
+    before = extract(folder, config, night(40), "before")
+    made = extract(folder, config, night(41), "on", before)
+    items = pl.read_parquet(made.uri("items.parquet"))
+    assert dict(zip(items["item_id"], items["first_event"], strict=True)) == {
+        **dict.fromkeys(items["item_id"], None),
+        "a": moment(37),
+        "b": moment(1),
+    }
+    assert_equal(made, extract(folder, config, night(41), "whole"))
 
 
 @pytest.mark.parametrize(("limit", "pairs"), [(2, ["c", "a"]), (9, ["c", "a", "b"])])

@@ -6,7 +6,9 @@ a time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -36,7 +38,8 @@ from recjobs.retrieve.search.vectors import list_column, matrix, read_database, 
 _CHECKED_USERS = 1000
 """Users of a shard whose candidates are checked for duplicates; sorting all would cost as much as the search."""
 _COUNTS = ("users", "refilled", "duplicates", "candidates")
-_USERS_A_BLOCK = 2048
+_USERS_A_BLOCK = 512
+"""Small enough that a block's scores stay near the processor; large enough that Python is not noticed."""
 SHARE, ALONE = "share", "alone"
 """Prefixes of counts by source: candidates it proposed, and those that nobody else did."""
 
@@ -187,9 +190,13 @@ def _mixed(
 def _blocks(
     users: Users, queries: Vectors, found: Found, database: Database, sources: Mapping[str, Source], mixer: Mixer
 ) -> Iterator[Mixed]:
-    for start in range(0, len(users), _USERS_A_BLOCK):
+    def mixed(start: int) -> Mixed:
         stop = start + _USERS_A_BLOCK
         block = users.part(start, stop)
         proposals = {name: source.block(block) for name, source in sources.items()}
         hits = Found(found.item_index[start:stop], found.score[start:stop], 0)
-        yield mix(hits, queries[start:stop], database, proposals, mixer)
+        return mix(hits, queries[start:stop], database, proposals, mixer)
+
+    # Blocks know nothing of each other, and NumPy and SciPy leave Python's lock alone while they work.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        yield from threads.map(mixed, range(0, len(users), _USERS_A_BLOCK))

@@ -21,7 +21,8 @@ Floats = npt.NDArray[np.float32]
 NOTHING = -1
 """The position where a source proposes fewer items than its quota."""
 _LOW = 0xFFFFFFFF
-_SCRATCH_CELLS = 4_000_000
+_SCRATCH_CELLS = 400_000
+"""Scores laid out to be looked up: few enough for a processor's cache."""
 
 
 class Scores(Protocol):
