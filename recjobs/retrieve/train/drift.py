@@ -10,9 +10,9 @@ little, so only what chance does not explain counts as drift.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ from recjobs.retrieve.user_features import (
     tower_inputs,
 )
 from recjobs.settings import Settings
+from recjobs.storage import StoredFile
 
 LIFT, LIFT_ERROR = "reference_lift", "reference_error"
 """Metrics of a warm night, beside those that plans go by."""
@@ -161,7 +162,8 @@ class _Ranking:
             inputs = tower_inputs(
                 users[rows], length=self.length, now=self.now, further=self.further, context=self.context
             )
-            vectors = self.tower.serve({name: tf.constant(values) for name, values in inputs.items()})[c.VECTOR]
+            # So few calls are sooner made one by one than traced.
+            vectors = self.tower.answer({name: tf.constant(values) for name, values in inputs.items()})[c.VECTOR]
             scores = tf.matmul(vectors, self.catalogue, transpose_b=True)
             top[rows] = self.available[tf.math.top_k(scores, k).indices.numpy()]
         return top
@@ -177,7 +179,8 @@ def _tests(
     time = pl.col(c.TIMESTAMP).dt.epoch("s")
     within = (time >= list_time(after)) & (time < list_time(train_until))
     about = [c.USER, *SIDE_FIELDS, *further.state_columns()]
-    for states, known, happened in together(before.shards("users"), extract.shards("users"), extract.shards("events")):
+    shards = [reaching(shard, after) for shard in extract.shards("events")]
+    for states, known, happened in together(before.shards("users"), extract.shards("users"), shards):
         events = pl.concat([read_frame(uri, [c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP]) for uri in happened])
         did = events.filter(within & pl.col(c.EVENT_TYPE).is_in(liked)).join(items.names, on=c.ITEM)
         did = did.select(c.USER, c.ITEM_INDEX).unique()
@@ -186,6 +189,19 @@ def _tests(
         users = users.join(did, on=c.USER, how="semi").join(tonight, on=c.USER).sort(c.USER)
         if users.height:
             yield users, did.join(users.select(c.USER).with_row_index(_ROW), on=c.USER).select(_ROW, c.ITEM_INDEX)
+
+
+def reaching(shard: Sequence[StoredFile], after: date) -> list[StoredFile]:
+    """The files of a shard's canonical events that may hold something after the day `after`.
+
+    A week's file ends where the next one that there is begins; the last one has no end.
+    """
+    ends = [_start_of(file) for file in shard[1:]]
+    return [*(file for file, end in zip(shard, ends, strict=False) if end > after + timedelta(days=1)), *shard[-1:]]
+
+
+def _start_of(file: StoredFile) -> date:
+    return date.fromisoformat(file.name.split("/")[-2].rpartition("=")[2])
 
 
 def _placed(
