@@ -80,22 +80,31 @@ def write_report(nights: list[Night], told: Mapping[str, Any], k: int, folder: P
 
 def summary_of(nights: list[Night]) -> dict[str, float]:
     """Means, the worst night, costs in all, what chance does, and what drift says of what is lost."""
-    full = sum(night.judged[FULL].recall for night in nights)
-    figures = {"recall_full": full / len(nights), "recall_popular": _mean([night.popular for night in nights])}
+    figures = {
+        "recall_full": _mean([night.judged[FULL].recall for night in nights]),
+        "recall_popular": _mean([night.popular for night in nights]),
+    }
     for name in _carried(nights):
-        lost = [night.loss(name) for night in nights]
-        figures |= {
-            f"{name}_recall": _mean([night.judged[name].recall for night in nights]),
-            f"{name}_loss": 1 - sum(night.judged[name].recall for night in nights) / full,
-            f"{name}_loss_error": float(np.std(lost, ddof=1) / np.sqrt(len(lost))) if len(lost) > 1 else 0.0,
-            f"{name}_worst_loss": max(lost),
-            f"{name}_worst_drift": max(night.judged[name].metrics["drift"] for night in nights),
-        }
+        figures |= _of_chain(_with(nights, name), name)
     for what in ("fit", "stage", "cpu", "steps"):
         figures[f"cost_{what}"] = _total(nights, WARM, what) / _total(nights, FULL, what)
     if chance := [night.loss(AGAIN) for night in nights if AGAIN in night.judged]:
         figures["chance_of_a_night"] = float(np.sqrt(np.mean(np.square(chance)) / 2))
     return figures | _drift_against_loss(nights)
+
+
+def _of_chain(nights: list[Night], name: str) -> dict[str, float]:
+    """What a chain lost, over the nights that it has; `_loss_error` is the standard error of the nights' mean."""
+    full, carried = _total(nights, FULL, "recall"), _total(nights, name, "recall")
+    lost = [night.loss(name) for night in nights]
+    return {
+        f"{name}_nights": float(len(nights)),
+        f"{name}_recall": carried / len(nights),
+        f"{name}_loss": 1 - carried / full,
+        f"{name}_loss_error": float(np.std(lost, ddof=1) / np.sqrt(len(lost))) if len(lost) > 1 else 0.0,
+        f"{name}_worst_loss": max(lost),
+        f"{name}_worst_drift": max(night.judged[name].metrics["drift"] for night in nights),
+    }
 
 
 def _drift_against_loss(nights: list[Night]) -> dict[str, float]:
@@ -111,7 +120,7 @@ def _drift_against_loss(nights: list[Night]) -> dict[str, float]:
 def said_of(nights: list[Night], name: str) -> list[tuple[float, float, float]]:
     """Of each night that another follows: recall lost, and the next night's estimate and drift, of the same towers."""
     found = []
-    for night, following in pairwise(nights):
+    for night, following in pairwise(_with(nights, name)):
         metrics = following.judged[name].metrics
         found.append((night.loss(name), metrics["drift_estimate"], metrics["drift"]))
     return found
@@ -119,6 +128,11 @@ def said_of(nights: list[Night], name: str) -> list[tuple[float, float, float]]:
 
 def _carried(nights: list[Night]) -> list[str]:
     return [name for name in nights[0].judged if name not in (FULL, AGAIN)]
+
+
+def _with(nights: list[Night], name: str) -> list[Night]:
+    """The nights that a chain has: its first ones."""
+    return [night for night in nights if name in night.judged]
 
 
 def _total(nights: list[Night], name: str, what: str) -> float:
@@ -141,21 +155,18 @@ def _picture(nights: list[Night], k: int, path: Path) -> None:
     FigureCanvasAgg(figure)
     recall, cost, drift = figure.subplots(3, sharex=True)
     days = [night.ds[5:] for night in nights]
-    for name in [FULL, *_carried(nights)]:
-        recall.plot(days, [night.judged[name].recall for night in nights], "o-", label=name)
-    again = [night for night in nights if AGAIN in night.judged]
-    recall.plot(
-        [night.ds[5:] for night in again],
-        [night.judged[AGAIN].recall for night in again],
-        "x",
-        label="full, another seed",
-    )
+    for name, style in [(FULL, "o-"), *((name, "s-") for name in _carried(nights)), (AGAIN, "x")]:
+        its = _with(nights, name)
+        label = "full, another seed" if name == AGAIN else name
+        recall.plot(days[: len(its)], [night.judged[name].recall for night in its], style, label=label)
     recall.plot(days, [night.popular for night in nights], "o:", label="popularity")
     _bars(cost, nights, days)
     for name in _carried(nights):
-        drift.plot(days, [night.loss(name) for night in nights], "s--", label=f"{name}: recall lost against full")
-        estimate = [following.judged[name].metrics["drift_estimate"] for following in nights[1:]]
-        drift.plot(days[:-1], estimate, "o:", alpha=0.5, label=f"{name}: the next night's drift estimate")
+        its = _with(nights, name)
+        lines = drift.plot(days[: len(its)], [night.loss(name) for night in its], "s-", label=f"{name}: recall lost")
+        said = [estimate for _, estimate, _ in said_of(nights, name)]
+        color = lines[0].get_color()
+        drift.plot(days[: len(said)], said, "o:", color=color, alpha=0.6, label=f"{name}: the next night's estimate")
     for axes, label in ((recall, f"recall@{k}, next day"), (cost, "seconds of the stage"), (drift, "share")):
         axes.set_ylabel(label)
         axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -66,6 +66,7 @@ class Bench:
     nights: int
     k: int
     again: int
+    chain_nights: int
     chains: list[Chain] = field(default_factory=list)
 
     @property
@@ -94,6 +95,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--items", type=int, help="items of the marketplace")
     parser.add_argument("--again", type=int, default=0, help="nights also trained in full with another seed")
     parser.add_argument("--chain", action="append", default=[], help="NAME:key=value,… a warm chain of other settings")
+    parser.add_argument("--chain-nights", type=int, help="how many nights such chains have; all by default")
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--set", action="append", default=[], help="a setting, e.g. retrieve.train.warm_share=0.1")
     parser.add_argument("--out", help="folder for data, artefacts and results; work/warm-start by default")
@@ -113,7 +115,8 @@ def _bench(options: argparse.Namespace) -> Bench:
     for told in options.chain:
         name, _, overrides = told.partition(":")
         chains.append(Chain(name, settings(*overrides.split(",")), warm=True))
-    return Bench(folder, settings(), options.nights, options.k, options.again, chains)
+    of_chains = options.chain_nights or options.nights
+    return Bench(folder, settings(), options.nights, options.k, options.again, of_chains, chains)
 
 
 def _told(settings: Settings) -> dict[str, Any]:
@@ -146,16 +149,17 @@ def measure(bench: Bench) -> list[Night]:
     nights: list[Night] = []
     for number in range(bench.nights):
         extract = _extract(bench.settings, runs, bench.first + timedelta(days=number), before)
-        nights.append(_night(bench, before, extract, again=number < bench.again))
+        nights.append(_night(bench, number, before, extract))
         write_report(nights, _told(bench.settings), bench.k, bench.folder)
         print(nights[-1].line(), file=sys.stderr, flush=True)
         before = extract
     return nights
 
 
-def _night(bench: Bench, before: Manifest, extract: Manifest, *, again: bool) -> Night:
-    trained = {chain.name: _chain_night(bench, chain, before, extract) for chain in bench.chains}
-    if again:
+def _night(bench: Bench, number: int, before: Manifest, extract: Manifest) -> Night:
+    chains = [chain for chain in bench.chains if chain.name in (FULL, WARM) or number < bench.chain_nights]
+    trained = {chain.name: _chain_night(bench, chain, before, extract) for chain in chains}
+    if number < bench.again:
         other = load_other_seed(bench.settings)
         trained[AGAIN] = _train(other, bench.folder / "runs" / AGAIN, {EXTRACT: extract})
 

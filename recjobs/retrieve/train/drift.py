@@ -103,17 +103,19 @@ def foresight(
     `rows` are the users' rows. Only users that `before` knew are tested, on items that may be recommended tonight.
     """
     items = _items(before, extract)
-    ranking = _Ranking(model, items, list_time(before.cutoffs.history_until))
-    found = [np.zeros((2, 0))]
+    people, truths = [], []
     tested = 0
     for users, truth in _tests(before, extract, train_until, items, config, model.users.further):
-        placed = _placed(users, items.tonight, rows.forward)
-        found.append(np.stack([_recall(ranking.top(placed), truth), _recall(items.popular[None], truth)]))
+        people.append(_placed(users, items.tonight, rows.forward))
+        truths.append(truth.with_columns(pl.col(_ROW) + tested))
         tested += users.height
         if tested >= USERS:
             break
-    recall, popular = np.concatenate(found, axis=1)
-    return foresight_of(recall, popular)
+    if not people:
+        return foresight_of(np.zeros(0), np.zeros(0))
+    truth = pl.concat(truths)
+    top = _Ranking(model, items, list_time(before.cutoffs.history_until)).top(pl.concat(people))
+    return foresight_of(_recall(top, truth), _recall(items.popular[None], truth))
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ class ServingItemTower(tf.Module):  # type: ignore[misc]
         super().__init__(name=ITEM_TOWER)
         self.tower = model.items
         signature = [tf.TensorSpec([None], tf.int32, name=columns.ITEM_INDEX)]
-        self.serve = tf.function(self._serve, input_signature=signature)
-        self.serve_unseen = tf.function(self._serve_unseen, input_signature=signature)
+        self.serve = tf.function(self._serve, input_signature=signature, autograph=False)
+        self.serve_unseen = tf.function(self._serve_unseen, input_signature=signature, autograph=False)
 
     @property
     def signatures(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class ServingUserTower(tf.Module):  # type: ignore[misc]
         super().__init__(name=USER_TOWER)
         self.tower = model.users
         self.item_representation = tf.Variable(representation, trainable=False, name="item_representation")
-        self.serve = tf.function(self.answer, input_signature=_user_signature(model.users))
+        self.serve = tf.function(self.answer, input_signature=_user_signature(model.users), autograph=False)
 
     @property
     def signatures(self) -> dict[str, Any]:
