@@ -3,9 +3,10 @@
 Every warm night begins with a test that no training has spoilt: the carried towers, users as they
 stood in the earlier night's states, and the events since, which nothing has learnt from yet. Days
 differ in how easily they are foreseen, so recall is taken relative to what the most popular items of
-the earlier night reach on the same users and events. The first warm night after a full training
-tests the towers of that training: later nights are compared with it. A small shop's nights tell
-little, so only what chance does not explain counts as drift.
+the earlier night reach on the same users and events: more of them than the towers are given, so that
+they are hit about as often and the ratio is nearly as sure as the towers' recall. The first warm night
+after a full training tests the towers of that training: later nights are compared with it. A small
+shop's nights tell little, so only what chance does not explain counts as drift.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ LIFT, LIFT_ERROR = "reference_lift", "reference_error"
 SURE = 2.0
 """Standard errors by which lift must have fallen before any of it counts."""
 K = 20
+POPULAR, POPULAR_SHARE = 5 * K, 0.1
+"""So many of the most popular items are set against the towers' K; at most this share of the catalogue, K at least."""
 USERS = 5_000
 """At least so many users are tested, where as many have events: whole shards, in their order."""
 _USERS_A_CALL, _CELLS_A_CALL = 1024, 2_000_000
@@ -49,7 +52,7 @@ _ROW = "row"
 
 @dataclass(frozen=True)
 class Foresight:
-    """Mean recall@K over `users`, of the carried towers and of the most popular items.
+    """Mean recall over `users`, of the first K of the carried towers and of the most popular items.
 
     `error` is the standard error of the logarithm of their ratio, the lift.
     """
@@ -61,7 +64,7 @@ class Foresight:
 
     @property
     def lift(self) -> float:
-        """How many times more the towers foresee than popularity does; 0 where that can't be told."""
+        """How many times what popularity foresees the towers do; 0 where that can't be told."""
         return self.recall / self.popular if self.recall > 0 and self.popular > 0 else 0.0
 
 
@@ -129,7 +132,7 @@ class _Items:
     tonight: npt.NDArray[np.int64]
     """By the earlier night's index: tonight's, 0 for an item that is gone."""
     popular: npt.NDArray[np.int64]
-    """The K with the most events the night before, by tonight's index."""
+    """Those with the most events the night before, by tonight's index."""
 
 
 def _items(before: Manifest, extract: Manifest) -> _Items:
@@ -139,8 +142,12 @@ def _items(before: Manifest, extract: Manifest) -> _Items:
     tonight = row_map([pair], before=then.height + 1, rows=now.height + 1).forward
     available = names[c.ITEM_INDEX].to_numpy().astype(np.int64)
     # `extract` numbers items by their events, the most first.
-    popular = tonight[1:][np.isin(tonight[1:], available)][:K]
+    popular = tonight[1:][np.isin(tonight[1:], available)][: _popular(len(available))]
     return _Items(now.height, available, names, tonight, popular)
+
+
+def _popular(items: int) -> int:
+    return max(K, min(POPULAR, int(POPULAR_SHARE * items)))
 
 
 class _Ranking:

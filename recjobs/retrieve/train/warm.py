@@ -218,5 +218,5 @@ def _told(trained: Manifest, maps: Mapping[str, RowMap], figures: Foresight) -> 
     yield f"carried on from the towers of {trained.ds}, rows: {rows}"
     yield (
         f"before training they had {figures.recall:.4f} of what {figures.users} users did since among their first {K}, "
-        f"the most popular items {figures.popular:.4f}"
+        f"the most popular items have {figures.popular:.4f}"
     )
