@@ -77,8 +77,7 @@ class Bench:
 
 def main(arguments: list[str]) -> int:
     """Measures, prints the table, writes JSON and picture; the exit code is 0 whatever the figures are."""
-    options = _options(arguments)
-    bench = _bench(options)
+    bench = bench_of(arguments)
     _require_same(bench.folder / "settings.json", _told(bench.settings) | {"nights": bench.nights, "k": bench.k})
     _generate(bench)
     nights = measure(bench)
@@ -102,7 +101,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _bench(options: argparse.Namespace) -> Bench:
+def bench_of(arguments: list[str]) -> Bench:
+    """What the command's arguments ask for."""
+    options = _options(arguments)
     folder = Path(options.out) if options.out else home() / "work" / "warm-start"
     sizes = {f"marketplace.{name}": getattr(options, name) for name in ("users", "items") if getattr(options, name)}
     paths = {f"{kind}.path": str(folder / "data" / kind) for kind in ("events", "items", "users")}
@@ -203,6 +204,12 @@ def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         path.write_text(json.dumps(content))
     found: dict[str, Any] = json.loads(path.read_text())
     return found
+
+
+def finished(runs: Path, ds: date) -> Manifest | None:
+    """What a chain has of a night, or None."""
+    uri = _manifest_of(runs, ds)
+    return manifest.load(uri) if storage.exists(uri) else None
 
 
 def _manifest_of(runs: Path, ds: date) -> str:

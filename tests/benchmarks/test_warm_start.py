@@ -19,7 +19,7 @@ JUDGED |= {"stage": 2.0, "cpu": 2.0, "steps": 3, "metrics": {"drift": 0.0, "drif
 
 def bench_of(folder: Path, *further: str) -> warm_start.Bench:
     sizes = ["--users", "20", "--items", "200", "--nights", "3", "--again", "1", "--out", str(folder)]
-    return warm_start._bench(warm_start._options([*sizes, *further]))
+    return warm_start.bench_of([*sizes, *further])
 
 
 @pytest.fixture
