@@ -1,13 +1,16 @@
 """Nights of the generated marketplace, each trained in full and warm: recall on the next day, cost, drift.
 
-`python -m benchmarks.warm_start [--nights 14] [--users 4000] [--set key=value …] [--out FOLDER]`
+`python -m benchmarks.warm_start [--nights 14] [--users 3000] [--set key=value …] [--chain NAME:key=value,…]`
 
-Both chains start from one full training. Every night the real `extract` runs, then `retrieve/train`
-twice: in full, and carried on from the warm chain's night before. Both pairs of towers rank the
-whole catalogue for every user; recall@K counts the next day's items among the first K, items with a
-training event and new ones told apart. The warm chain is never cut by `full_every` or
+All chains start from one full training. Every night the real `extract` runs, then `retrieve/train`: in
+full, carried on from the warm chain's night before, and once more for each `--chain`, which is a warm chain with
+settings of its own (one that is broken, say). `--again` nights are also trained in full with another seed, which
+tells how much of a night's difference is chance. All towers rank the whole catalogue for every user;
+recall@K counts the next day's items among the first K. No chain is cut by `full_every` or
 `drift_limit`, so that the drift they bound is seen.
-JSON and a picture go below `work/warm-start`.
+
+What is done is kept: `warm_start.json` and the picture, below `work/warm-start`, are written after every night,
+and the same command goes on where it was cut off.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,75 +29,61 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.warm_report import AGAIN, FULL, WARM, Judged, Night, table_of, write_report
 from recjobs import columns as c
 from recjobs import manifest, storage
 from recjobs.evaluate.outcomes import outcomes_from_sources
-from recjobs.manifest import Inputs, Manifest, Output
+from recjobs.manifest import PREVIOUS_EXTRACT, PREVIOUS_TRAIN, Inputs, Manifest, Output
 from recjobs.settings import Settings, home, load_settings, parse_overrides
 from recjobs.sources.marketplace.generation import generate
 from recjobs.sources.pinning import pin_sources
 
 EXTRACT, TRAIN = "extract", "retrieve/train"
 SECTIONS = {EXTRACT: ("time", "items", "users", "beam", "extract"), TRAIN: ("retrieve", "items", "users", "beam")}
+
 LAST = date(2026, 6, 30)
 """The day that the last night's lists are judged on."""
 _USERS_A_BLOCK = 2048
+_OTHER_SEED = 1_000_003
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What one pair of towers did: recall@K of the next day, and what the training cost."""
+class Chain:
+    """A way to train every night; `warm` ones go on from their night before."""
 
-    recall: float
-    recall_seen: float
-    """On items that had an event."""
-    recall_new: float
-    """On items that had none."""
-    recall_first: float
-    """On items that had their first events on the training's last day."""
-    users: int
-    training: float
-    """Seconds in the training loop."""
-    stage: float
-    """CPU seconds of the whole stage, reading, drift and export included."""
-    steps: int
+    name: str
+    settings: Settings
+    warm: bool
 
 
 @dataclass(frozen=True)
-class Night:
-    """One night of both chains."""
+class Bench:
+    """What is measured, where, and with what."""
 
-    ds: str
-    full: Judged
-    warm: Judged
-    warm_nights: int
-    metrics: dict[str, float]
-    notes: tuple[str, ...]
-
-    @property
-    def loss(self) -> float:
-        """The share of the full training's recall that the warm one lacks; negative where it has more."""
-        return 1 - self.warm.recall / self.full.recall
+    folder: Path
+    settings: Settings
+    nights: int
+    k: int
+    again: int
+    chain_nights: int
+    chains: list[Chain] = field(default_factory=list)
 
     @property
-    def cost(self) -> float:
-        """The warm night's training as a share of the full one's."""
-        return self.warm.training / self.full.training
+    def first(self) -> date:
+        """The first night that is trained in both ways."""
+        return LAST - timedelta(days=self.nights)
 
 
 def main(arguments: list[str]) -> int:
     """Measures, prints the table, writes JSON and picture; the exit code is 0 whatever the figures are."""
-    options = _options(arguments)
-    folder = Path(options.out) if options.out else home() / "work" / "warm-start"
-    settings = _settings(options, folder)
-    first = LAST - timedelta(days=options.nights)
-    _generate(settings, folder, options.nights)
-    nights = _measure(settings, folder, first, options.nights, options.k)
-    written = _write(nights, settings, options, folder)
-    Console().print(_table(nights, options.k))
-    Console().print(written["summary"])
+    bench = bench_of(arguments)
+    _require_same(bench.folder / "settings.json", _told(bench.settings) | {"nights": bench.nights, "k": bench.k})
+    _generate(bench)
+    nights = measure(bench)
+    content = write_report(nights, _told(bench.settings), bench.k, bench.folder)
+    Console(width=180).print(table_of(nights, bench.k))
+    Console().print(content["summary"])
     return 0
 
 
@@ -102,74 +92,159 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--nights", type=int, default=14, help="nights after the first full training")
     parser.add_argument("--users", type=int, help="users of the marketplace; those of its config by default")
     parser.add_argument("--items", type=int, help="items of the marketplace")
+    parser.add_argument("--again", type=int, default=0, help="nights also trained in full with another seed")
+    parser.add_argument("--chain", action="append", default=[], help="NAME:key=value,… a warm chain of other settings")
+    parser.add_argument("--chain-nights", type=int, help="how many nights such chains have; all by default")
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--set", action="append", default=[], help="a setting, e.g. retrieve.train.warm_share=0.1")
     parser.add_argument("--out", help="folder for data, artefacts and results; work/warm-start by default")
     return parser.parse_args(arguments)
 
 
-def _settings(options: argparse.Namespace, folder: Path) -> Settings:
+def bench_of(arguments: list[str]) -> Bench:
+    """What the command's arguments ask for."""
+    options = _options(arguments)
+    folder = Path(options.out) if options.out else home() / "work" / "warm-start"
     sizes = {f"marketplace.{name}": getattr(options, name) for name in ("users", "items") if getattr(options, name)}
     paths = {f"{kind}.path": str(folder / "data" / kind) for kind in ("events", "items", "users")}
-    overrides = {"root": str(folder / "artefacts"), **paths, **sizes, **parse_overrides(options.set)}
-    return load_settings("marketplace", overrides)
+    base = {"root": str(folder / "artefacts"), **paths, **sizes, **parse_overrides(options.set)}
+
+    def settings(*further: str) -> Settings:
+        return load_settings("marketplace", base | parse_overrides(list(further)))
+
+    chains = [Chain(FULL, settings(), warm=False), Chain(WARM, settings(), warm=True)]
+    for told in options.chain:
+        name, _, overrides = told.partition(":")
+        chains.append(Chain(name, settings(*overrides.split(",")), warm=True))
+    of_chains = options.chain_nights or options.nights
+    return Bench(folder, settings(), options.nights, options.k, options.again, of_chains, chains)
 
 
-def _generate(settings: Settings, folder: Path, nights: int) -> None:
-    assert settings.marketplace is not None
-    market = settings.marketplace.model_copy(update={"days": settings.marketplace.days + nights + 1})
-    generate(market, str(folder / "data"), LAST, keep=True)
+def _told(settings: Settings) -> dict[str, Any]:
+    market = settings.marketplace.model_dump(mode="json") if settings.marketplace else {}
+    return {"seed": settings.seed, "settings": settings.retrieve.train.model_dump(mode="json"), "marketplace": market}
 
 
-def _measure(settings: Settings, folder: Path, first: date, nights: int, k: int) -> list[Night]:
-    runs = folder / "runs"
-    extract = _extract(settings, runs, first - timedelta(days=1))
-    warm, _ = _train(settings, runs / "full", {EXTRACT: extract})
-    found = []
-    for number in range(nights):
-        ds = first + timedelta(days=number)
-        before, extract = {f"previous/{EXTRACT}": extract, f"previous/{TRAIN}": warm}, _extract(settings, runs, ds)
-        full, full_seconds = _train(settings, runs / "full", {EXTRACT: extract})
-        warm, warm_seconds = _train(settings, runs / "warm", {EXTRACT: extract, **before})
-        truth = _truth(settings, extract, before[f"previous/{EXTRACT}"])
-        night = Night(
-            str(ds),
-            _judged(extract, full, truth, k, full_seconds),
-            _judged(extract, warm, truth, k, warm_seconds),
-            int(warm.metrics["warm_nights"]),
-            # A night that could not be carried on was trained in full, and has no estimate.
-            {"drift_estimate": 0.0} | warm.metrics,
-            warm.notes,
+def _require_same(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes `content`, or refuses to go on where something else stands: figures of two settings don't mix."""
+    if path.exists() and json.loads(path.read_text()) != content:
+        raise SystemExit(f"{path}: measured with other settings. Name another folder with --out, or delete this one.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1))
+
+
+def _generate(bench: Bench) -> None:
+    assert bench.settings.marketplace is not None
+    market = bench.settings.marketplace
+    longer = market.model_copy(update={"days": market.days + bench.nights + 1})
+    generate(longer, str(bench.folder / "data"), LAST, keep=True)
+
+
+def measure(bench: Bench) -> list[Night]:
+    """The nights one after the other, told on stderr and written to the report as they end."""
+    runs = bench.folder / "runs"
+    before = _extract(bench.settings, runs, bench.first - timedelta(days=1))
+    for chain in bench.chains:
+        _require_same(runs / chain.name / "settings.json", _told(chain.settings))
+    _train(bench.chains[0].settings, runs / FULL, {EXTRACT: before})
+    nights: list[Night] = []
+    for number in range(bench.nights):
+        extract = _extract(bench.settings, runs, bench.first + timedelta(days=number), before)
+        nights.append(_night(bench, number, before, extract))
+        write_report(nights, _told(bench.settings), bench.k, bench.folder)
+        print(nights[-1].line(), file=sys.stderr, flush=True)
+        before = extract
+    return nights
+
+
+def _night(bench: Bench, number: int, before: Manifest, extract: Manifest) -> Night:
+    chains = [chain for chain in bench.chains if chain.name in (FULL, WARM) or number < bench.chain_nights]
+    trained = {chain.name: _chain_night(bench, chain, before, extract) for chain in chains}
+    if number < bench.again:
+        other = load_other_seed(bench.settings)
+        trained[AGAIN] = _train(other, bench.folder / "runs" / AGAIN, {EXTRACT: extract})
+
+    def truth() -> pl.DataFrame:
+        return _truth(bench.settings, extract, before)
+
+    judged = {
+        name: Judged(
+            **_kept(Path(one.folder).parent / "judged.json", lambda one=one: _judged(extract, one, truth(), bench.k))
         )
-        print(
-            f"{ds}: full {night.full.recall:.4f}, warm {night.warm.recall:.4f}, cost {night.cost:.2f}", file=sys.stderr
-        )
-        found.append(night)
+        for name, one in trained.items()
+    }
+    popular = _kept(
+        bench.folder / "runs" / "popularity" / f"{extract.ds}.json",
+        lambda: {"recall": _popular(extract, truth(), bench.k)},
+    )
+    return Night(str(extract.ds), popular["recall"], judged)
+
+
+def load_other_seed(settings: Settings) -> Settings:
+    """The same settings with another seed: what chance alone does to a full training."""
+    return settings.model_copy(update={"seed": settings.seed + _OTHER_SEED})
+
+
+def _chain_night(bench: Bench, chain: Chain, before: Manifest, extract: Manifest) -> Manifest:
+    runs = bench.folder / "runs"
+    if not chain.warm:
+        return _train(chain.settings, runs / chain.name, {EXTRACT: extract})
+    last = FULL if before.ds < bench.first else chain.name
+    towers = manifest.load(_manifest_of(runs / last, before.ds))
+    return _train(
+        chain.settings, runs / chain.name, {EXTRACT: extract, PREVIOUS_EXTRACT: before, PREVIOUS_TRAIN: towers}
+    )
+
+
+def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `make` gives, made once and kept in a file."""
+    if not path.exists():
+        content = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    found: dict[str, Any] = json.loads(path.read_text())
     return found
 
 
-def _extract(settings: Settings, runs: Path, ds: date) -> Manifest:
-    """The night's extract, made unless it is there."""
+def finished(runs: Path, ds: date) -> Manifest | None:
+    """What a chain has of a night, or None."""
+    uri = _manifest_of(runs, ds)
+    return manifest.load(uri) if storage.exists(uri) else None
+
+
+def _manifest_of(runs: Path, ds: date) -> str:
+    return storage.join(str(runs / str(ds)), manifest.MANIFEST_NAME)
+
+
+def _extract(settings: Settings, runs: Path, ds: date, before: Manifest | None = None) -> Manifest:
+    """The night's extract, made unless it is there; it goes on from that of the night before."""
     from recjobs.extract.stage import run
 
-    target = str(runs / EXTRACT / str(ds))
-    uri = storage.join(target, manifest.MANIFEST_NAME)
+    uri = _manifest_of(runs / EXTRACT, ds)
     if not storage.exists(uri):
         cutoffs = manifest.cutoffs_of(ds, train_lag_days=0, history_lag_days=0, label_days=1)
-        inputs = Inputs(ds, cutoffs, {}, pin_sources(settings, ds))
-        out = Output(EXTRACT, ds, "bench", cutoffs, target)
-        manifest.store(run(inputs, settings.view(SECTIONS[EXTRACT]), out), target)
+        pinned = {} if before is None else {PREVIOUS_EXTRACT: before}
+        inputs = Inputs(ds, cutoffs, pinned, pin_sources(settings, ds))
+        out = Output(EXTRACT, ds, "bench", cutoffs, str(runs / EXTRACT / str(ds)))
+        done = run(inputs, settings.view(SECTIONS[EXTRACT]), out)
+        manifest.store(done.model_copy(update={"sources": inputs.sources}), out.run_folder)
     return manifest.load(uri)
 
 
-def _train(settings: Settings, runs: Path, pinned: dict[str, Manifest]) -> tuple[Manifest, float]:
+def _train(settings: Settings, runs: Path, pinned: dict[str, Manifest]) -> Manifest:
+    """The night's towers, made unless they are there, with the wall seconds of the whole stage in `timings`."""
     from recjobs.retrieve.train.stage import run
 
     extract = pinned[EXTRACT]
-    out = Output(TRAIN, extract.ds, "bench", extract.cutoffs, str(runs / str(extract.ds)))
-    started = time.process_time()
-    done = run(Inputs(extract.ds, extract.cutoffs, pinned), settings.view(SECTIONS[TRAIN]), out)
-    return done, time.process_time() - started
+    uri = _manifest_of(runs, extract.ds)
+    if not storage.exists(uri):
+        out = Output(TRAIN, extract.ds, "bench", extract.cutoffs, str(runs / str(extract.ds)))
+        started, used = time.perf_counter(), time.process_time()
+        done = run(Inputs(extract.ds, extract.cutoffs, pinned), settings.view(SECTIONS[TRAIN]), out)
+        timings = done.timings | {"total": time.perf_counter() - started}
+        cost = {"timings": timings, "cpu_seconds": time.process_time() - used}
+        manifest.store(done.model_copy(update=cost), out.run_folder)
+    return manifest.load(uri)
 
 
 def _truth(settings: Settings, extract: Manifest, before: Manifest) -> pl.DataFrame:
@@ -190,21 +265,36 @@ def _truth(settings: Settings, extract: Manifest, before: Manifest) -> pl.DataFr
     return outcomes.join(kinds, on=c.ITEM)
 
 
-def _judged(extract: Manifest, trained: Manifest, truth: pl.DataFrame, k: int, seconds: float) -> Judged:
+def _judged(extract: Manifest, trained: Manifest, truth: pl.DataFrame, k: int) -> dict[str, Any]:
+    """A `Judged`, as what it is made from."""
     users = pl.concat([pl.read_parquet(part.uri) for part in extract.parts("users")])
     users = users.join(truth.select(c.USER).unique(), on=c.USER, how="semi").sort(c.USER)
     hits = truth.join(_top(extract, trained, users, k), on=[c.USER, c.ITEM_INDEX], how="left")
     hits = hits.join(users.select(c.USER), on=c.USER, how="semi").with_columns(pl.col("hit").fill_null(False))
-    return Judged(
-        recall=_recall(hits),
-        recall_seen=_recall(hits.filter("seen")),
-        recall_new=_recall(hits.filter(~pl.col("seen"))),
-        recall_first=_recall(hits.filter("first")),
-        users=users.height,
-        training=trained.timings["training"],
-        stage=seconds,
-        steps=trained.rows["steps"],
+    return asdict(
+        Judged(
+            recall=_recall(hits),
+            recall_seen=_recall(hits.filter("seen")),
+            recall_new=_recall(hits.filter(~pl.col("seen"))),
+            recall_first=_recall(hits.filter("first")),
+            users=users.height,
+            fit=trained.timings["training"],
+            stage=trained.timings["total"],
+            cpu=trained.cpu_seconds,
+            steps=trained.rows["steps"],
+            metrics={"drift": 0.0, "drift_estimate": 0.0} | trained.metrics,
+            notes=list(trained.notes),
+        )
     )
+
+
+def _popular(extract: Manifest, truth: pl.DataFrame, k: int) -> float:
+    """Recall of the items with the most events, the same for everybody; of the users that towers are judged on."""
+    items = pl.read_parquet(extract.uri("items.parquet"), columns=[c.ITEM_INDEX, c.AVAILABLE])
+    top = items.filter(pl.col(c.AVAILABLE).fill_null(value=True)).sort(c.ITEM_INDEX)[c.ITEM_INDEX].head(k)
+    users = pl.concat([pl.read_parquet(part.uri, columns=[c.USER]) for part in extract.parts("users")])
+    hits = truth.join(users, on=c.USER, how="semi")
+    return _recall(hits.with_columns(pl.col(c.ITEM_INDEX).is_in(top.implode()).alias("hit")))
 
 
 def _recall(hits: pl.DataFrame) -> float:
@@ -236,87 +326,6 @@ def _blocks(vectors: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
 
 def _first(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
     return np.argpartition(-scores, min(k, scores.shape[1] - 1), axis=1)[:, :k]
-
-
-def _summary(nights: list[Night]) -> dict[str, float]:
-    loss = [night.loss for night in nights]
-    drift = [night.metrics["drift_estimate"] for night in nights]
-    varied = len(nights) > 2 and np.std(loss) > 0 and np.std(drift) > 0
-    return {
-        "recall_full": float(np.mean([night.full.recall for night in nights])),
-        "recall_warm": float(np.mean([night.warm.recall for night in nights])),
-        "loss_of_recall": 1 - sum(night.warm.recall for night in nights) / sum(night.full.recall for night in nights),
-        "worst_loss": max(loss),
-        "cost": sum(night.warm.training for night in nights) / sum(night.full.training for night in nights),
-        "cost_of_stage": sum(night.warm.stage for night in nights) / sum(night.full.stage for night in nights),
-        "worst_drift": max(night.metrics["drift"] for night in nights),
-        "estimate_against_loss": float(np.corrcoef(drift, loss)[0, 1]) if varied else 0.0,
-    }
-
-
-def _write(nights: list[Night], settings: Settings, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Writes `warm_start.json` and `warm_start.png`; returns what the JSON holds."""
-    content = {
-        "summary": {name: round(value, 4) for name, value in _summary(nights).items()},
-        "k": options.k,
-        "settings": settings.retrieve.train.model_dump(mode="json"),
-        "marketplace": settings.marketplace.model_dump(mode="json") if settings.marketplace else {},
-        "nights": [asdict(night) | {"loss": night.loss, "cost": night.cost} for night in nights],
-    }
-    (folder / "warm_start.json").write_text(json.dumps(content, indent=1))
-    _picture(nights, options.k, folder / "warm_start.png")
-    return content
-
-
-def _picture(nights: list[Night], k: int, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 9), layout="constrained")
-    FigureCanvasAgg(figure)
-    recall, drift, cost = figure.subplots(3, sharex=True)
-    days = [night.ds[5:] for night in nights]
-    for name, style in (("full", "o-"), ("warm", "s--")):
-        judged = [getattr(night, name) for night in nights]
-        recall.plot(days, [one.recall_seen for one in judged], style, label=f"{name}, items with an event")
-        recall.plot(days, [one.recall_new for one in judged], style, alpha=0.4, label=f"{name}, new items")
-        cost.plot(days, [one.training for one in judged], style, label=name)
-    drift.plot(days, [night.metrics["drift"] for night in nights], "o-", label="drift, known that night")
-    drift.plot(days, [night.metrics["drift_estimate"] for night in nights], "o:", alpha=0.4, label="its estimate")
-    drift.plot(days, [night.loss for night in nights], "s--", label="recall lost against a full training")
-    for axes, label in ((recall, f"recall@{k}, next day"), (drift, "share"), (cost, "seconds of training")):
-        axes.set_ylabel(label)
-        axes.legend(fontsize="small")
-    recall.set_ylim(bottom=0)
-    cost.set_ylim(bottom=0)
-    cost.tick_params(axis="x", rotation=45)
-    figure.savefig(path, dpi=110)
-
-
-def _table(nights: list[Night], k: int) -> Table:
-    table = Table(title=f"warm against full, recall@{k} on the next day", title_justify="left")
-    for header in (
-        "date",
-        "full",
-        "warm",
-        "lost",
-        "full new",
-        "warm new",
-        "full s",
-        "warm s",
-        "cost",
-        "drift",
-        "warm nights",
-    ):
-        table.add_column(header, justify="right")
-    for night in nights:
-        full, warm = night.full, night.warm
-        recalls = (f"{full.recall:.4f}", f"{warm.recall:.4f}", f"{night.loss:+.1%}")
-        new = (f"{full.recall_new:.4f}", f"{warm.recall_new:.4f}")
-        cost = (f"{full.training:.1f}", f"{warm.training:.1f}", f"{night.cost:.2f}")
-        drift = (f"{night.metrics['drift']:.3f}", f"{night.metrics['drift_estimate']:+.3f}")
-        table.add_row(night.ds, *recalls, *new, *cost, *drift, str(night.warm_nights))
-    return table
 
 
 if __name__ == "__main__":

@@ -3,16 +3,17 @@
 Every warm night begins with a test that no training has spoilt: the carried towers, users as they
 stood in the earlier night's states, and the events since, which nothing has learnt from yet. Days
 differ in how easily they are foreseen, so recall is taken relative to what the most popular items of
-the earlier night reach on the same users and events. The first warm night after a full training
-tests the towers of that training: later nights are compared with it. A small shop's nights tell
-little, so only what chance does not explain counts as drift.
+the earlier night reach on the same users and events: more of them than the towers are given, so that
+they are hit about as often and the ratio is nearly as sure as the towers' recall. The first warm night
+after a full training tests the towers of that training: later nights are compared with it. A small
+shop's nights tell little, so only what chance does not explain counts as drift.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -35,12 +36,15 @@ from recjobs.retrieve.user_features import (
     tower_inputs,
 )
 from recjobs.settings import Settings
+from recjobs.storage import StoredFile
 
 LIFT, LIFT_ERROR = "reference_lift", "reference_error"
 """Metrics of a warm night, beside those that plans go by."""
 SURE = 2.0
 """Standard errors by which lift must have fallen before any of it counts."""
 K = 20
+POPULAR, POPULAR_SHARE = 5 * K, 0.1
+"""So many of the most popular items are set against the towers' K; at most this share of the catalogue, K at least."""
 USERS = 5_000
 """At least so many users are tested, where as many have events: whole shards, in their order."""
 _USERS_A_CALL, _CELLS_A_CALL = 1024, 2_000_000
@@ -49,7 +53,7 @@ _ROW = "row"
 
 @dataclass(frozen=True)
 class Foresight:
-    """Mean recall@K over `users`, of the carried towers and of the most popular items.
+    """Mean recall over `users`, of the first K of the carried towers and of the most popular items.
 
     `error` is the standard error of the logarithm of their ratio, the lift.
     """
@@ -61,7 +65,7 @@ class Foresight:
 
     @property
     def lift(self) -> float:
-        """How many times more the towers foresee than popularity does; 0 where that can't be told."""
+        """How many times what popularity foresees the towers do; 0 where that can't be told."""
         return self.recall / self.popular if self.recall > 0 and self.popular > 0 else 0.0
 
 
@@ -103,17 +107,19 @@ def foresight(
     `rows` are the users' rows. Only users that `before` knew are tested, on items that may be recommended tonight.
     """
     items = _items(before, extract)
-    ranking = _Ranking(model, items, list_time(before.cutoffs.history_until))
-    found = [np.zeros((2, 0))]
+    people, truths = [], []
     tested = 0
     for users, truth in _tests(before, extract, train_until, items, config, model.users.further):
-        placed = _placed(users, items.tonight, rows.forward)
-        found.append(np.stack([_recall(ranking.top(placed), truth), _recall(items.popular[None], truth)]))
+        people.append(_placed(users, items.tonight, rows.forward))
+        truths.append(truth.with_columns(pl.col(_ROW) + tested))
         tested += users.height
         if tested >= USERS:
             break
-    recall, popular = np.concatenate(found, axis=1)
-    return foresight_of(recall, popular)
+    if not people:
+        return foresight_of(np.zeros(0), np.zeros(0))
+    truth = pl.concat(truths)
+    top = _Ranking(model, items, list_time(before.cutoffs.history_until)).top(pl.concat(people))
+    return foresight_of(_recall(top, truth), _recall(items.popular[None], truth))
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ class _Items:
     tonight: npt.NDArray[np.int64]
     """By the earlier night's index: tonight's, 0 for an item that is gone."""
     popular: npt.NDArray[np.int64]
-    """The K with the most events the night before, by tonight's index."""
+    """Those with the most events the night before, by tonight's index."""
 
 
 def _items(before: Manifest, extract: Manifest) -> _Items:
@@ -137,8 +143,12 @@ def _items(before: Manifest, extract: Manifest) -> _Items:
     tonight = row_map([pair], before=then.height + 1, rows=now.height + 1).forward
     available = names[c.ITEM_INDEX].to_numpy().astype(np.int64)
     # `extract` numbers items by their events, the most first.
-    popular = tonight[1:][np.isin(tonight[1:], available)][:K]
+    popular = tonight[1:][np.isin(tonight[1:], available)][: _popular(len(available))]
     return _Items(now.height, available, names, tonight, popular)
+
+
+def _popular(items: int) -> int:
+    return max(K, min(POPULAR, int(POPULAR_SHARE * items)))
 
 
 class _Ranking:
@@ -167,7 +177,8 @@ class _Ranking:
                 context=self.context,
                 device=self.device,
             )
-            vectors = self.tower.serve({name: tf.constant(values) for name, values in inputs.items()})[c.VECTOR]
+            # So few calls are sooner made one by one than traced.
+            vectors = self.tower.answer({name: tf.constant(values) for name, values in inputs.items()})[c.VECTOR]
             scores = tf.matmul(vectors, self.catalogue, transpose_b=True)
             top[rows] = self.available[tf.math.top_k(scores, k).indices.numpy()]
         return top
@@ -184,7 +195,8 @@ def _tests(
     within = (time >= list_time(after)) & (time < list_time(train_until))
     about = [c.USER, *SIDE_FIELDS, *further.state_columns()]
     stood = [c.USER, c.USER_INDEX, *HISTORY_COLUMNS, *context_columns(config.retrieve.train.context)]
-    for states, known, happened in together(before.shards("users"), extract.shards("users"), extract.shards("events")):
+    shards = [reaching(shard, after) for shard in extract.shards("events")]
+    for states, known, happened in together(before.shards("users"), extract.shards("users"), shards):
         events = pl.concat([read_frame(uri, [c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP]) for uri in happened])
         did = events.filter(within & pl.col(c.EVENT_TYPE).is_in(liked)).join(items.names, on=c.ITEM)
         did = did.select(c.USER, c.ITEM_INDEX).unique()
@@ -193,6 +205,19 @@ def _tests(
         users = users.join(did, on=c.USER, how="semi").join(tonight, on=c.USER).sort(c.USER)
         if users.height:
             yield users, did.join(users.select(c.USER).with_row_index(_ROW), on=c.USER).select(_ROW, c.ITEM_INDEX)
+
+
+def reaching(shard: Sequence[StoredFile], after: date) -> list[StoredFile]:
+    """The files of a shard's canonical events that may hold something after the day `after`.
+
+    A week's file ends where the next one that there is begins; the last one has no end.
+    """
+    ends = [_start_of(file) for file in shard[1:]]
+    return [*(file for file, end in zip(shard, ends, strict=False) if end > after + timedelta(days=1)), *shard[-1:]]
+
+
+def _start_of(file: StoredFile) -> date:
+    return date.fromisoformat(file.name.split("/")[-2].rpartition("=")[2])
 
 
 def _placed(

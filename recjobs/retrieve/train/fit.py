@@ -159,9 +159,11 @@ class Trainer:
     def _traced(self, example: dict[str, Any]) -> Any:
         """The step as a graph: one for batches of all sizes, where one device takes them whole."""
         if self.strategy.num_replicas_in_sync > 1:
-            return tf.function(self._distributed_step, reduce_retracing=True)
+            return tf.function(self._distributed_step, reduce_retracing=True, autograph=False)
         spec = {name: tf.TensorSpec([None] * values.shape.rank, values.dtype) for name, values in example.items()}
-        return tf.function(self._distributed_step, input_signature=[spec, tf.TensorSpec([2], tf.int32)])
+        signature = [spec, tf.TensorSpec([2], tf.int32)]
+        # No Python branch in the step hangs on a tensor; translating it all to find out takes longer than tracing it.
+        return tf.function(self._distributed_step, input_signature=signature, autograph=False)
 
     def _run(self, batch: Batch, step: int) -> tuple[float, float]:
         seed = tf.constant([self.seed % (1 << 31), step], tf.int32)

@@ -68,8 +68,10 @@ def warm_course(files: Sequence[str], full: RetrieveTrainConfig, *, since: int, 
     chosen = quota(budget, new, old, full.epochs)
     with tempfile.TemporaryDirectory(prefix="recjobs-replay-") as folder:
         copies = [str(Path(folder) / Path(name).name) for name in files]
+        drawn = _drawing(chosen, since, seed)
         for source, target in zip(files, copies, strict=True):
-            _copy(source, target, chosen, since, seed)
+            kept = tf.data.experimental.to_variant(_records([source]).map(drawn).unbatch())
+            tf.raw_ops.DatasetToTFRecord(input_dataset=kept, filename=target, compression_type="")
         yield Course(copies, warm.model_copy(update={"epochs": chosen.epochs}))
 
 
@@ -90,16 +92,18 @@ def _window_count(lengths: Any, config: RetrieveTrainConfig) -> Any:
     return np.where(lengths > 0, np.clip(-(-lengths // config.sequence_length) - 1, 1, config.windows_per_user), 0)
 
 
-def _copy(source: str, target: str, chosen: Quota, since: int, seed: int) -> None:
-    def keep(batch: Any) -> Any:
+def _drawing(chosen: Quota, since: int, seed: int) -> Any:
+    """Draws from a batch of records, as one graph for all files: tracing it takes longer than a copy."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)  # type: ignore[untyped-decorator]
+    def drawn(batch: Any) -> Any:
         parsed = _parse(batch)
         share = tf.where(_length_and_end(parsed)[1] >= since, chosen.new, chosen.old)
         key = tf.strings.join([tf.strings.as_string(parsed[c.USER_INDEX]), f"{seed} {since}"], " ")
-        drawn = tf.cast(tf.strings.to_hash_bucket_fast(key, _BUCKETS), tf.float32) / _BUCKETS
-        return tf.boolean_mask(batch, drawn < share)
+        lot = tf.cast(tf.strings.to_hash_bucket_fast(key, _BUCKETS), tf.float32) / _BUCKETS
+        return tf.boolean_mask(batch, lot < share)
 
-    kept = tf.data.experimental.to_variant(_records([source]).map(keep).unbatch())
-    tf.raw_ops.DatasetToTFRecord(input_dataset=kept, filename=target, compression_type="")
+    return drawn
 
 
 def _records(files: Sequence[str]) -> Any:

@@ -120,11 +120,7 @@ def begin(untrained: Callable[[], TwoTower], inputs: Inputs, config: Settings) -
 def _carried_on(model: TwoTower, inputs: Inputs, config: Settings, checkpoint: Checkpoint) -> Start:
     before, trained, extract = inputs[PREVIOUS_EXTRACT], inputs[PREVIOUS_TRAIN], inputs["extract"]
     maps = row_maps(checkpoint, model, before, extract)
-    for name, variable in weights_of(model).items():
-        variable.assign(_tonights(name, checkpoint.weights[name], variable, maps))
-    rows_from_content(model.items, maps[ITEM])
-    if USER in maps:
-        _as_the_unknown(model.users.user_embedding, maps[USER])
+    _assign(model, checkpoint, maps)
     users = maps.get(USER, NOBODY)
     figures = foresight(model, users, before, extract, inputs.cutoffs.train_until, config)
     notes = tuple(_told(trained, maps, figures))
@@ -133,6 +129,32 @@ def _carried_on(model: TwoTower, inputs: Inputs, config: Settings, checkpoint: C
     metrics = drift_of(figures, trained.metrics) | {WARM_NIGHTS: trained.metrics.get(WARM_NIGHTS, 0.0) + 1}
     since = list_time(trained.cutoffs.train_until)
     return Start(config.retrieve.train, model, checkpoint, maps, since=since, metrics=metrics, notes=notes)
+
+
+def carried_into(model: TwoTower, trained: Manifest, before: Manifest, extract: Manifest) -> None:
+    """Gives untrained towers on `extract` the weights of `trained`, which learnt from `before`; for benchmarks.
+
+    Raises:
+        CorruptFileError: the checkpoint can't be read.
+    """
+    build(model)
+    checkpoint = read_checkpoint(trained)
+    _assign(model, checkpoint, row_maps(checkpoint, model, before, extract))
+
+
+def users_of(model: TwoTower, before: Manifest, extract: Manifest) -> RowMap:
+    """Which row each of `extract`'s users had by `before`'s indexes; for benchmarks."""
+    rows = 1 if model.users.user_embedding is None else int(model.users.user_embedding.shape[0])
+    largest = max(int(old["index"].max() or 0) for old, _ in _identities(USER, before, extract))  # type: ignore[arg-type]
+    return row_map(_identities(USER, before, extract), before=largest + 1, rows=rows)
+
+
+def _assign(model: TwoTower, checkpoint: Checkpoint, maps: Mapping[str, RowMap]) -> None:
+    for name, variable in weights_of(model).items():
+        variable.assign(_tonights(name, checkpoint.weights[name], variable, maps))
+    rows_from_content(model.items, maps[ITEM])
+    if USER in maps:
+        _as_the_unknown(model.users.user_embedding, maps[USER])
 
 
 def row_maps(checkpoint: Checkpoint, model: TwoTower, before: Manifest, extract: Manifest) -> dict[str, RowMap]:
@@ -218,5 +240,5 @@ def _told(trained: Manifest, maps: Mapping[str, RowMap], figures: Foresight) -> 
     yield f"carried on from the towers of {trained.ds}, rows: {rows}"
     yield (
         f"before training they had {figures.recall:.4f} of what {figures.users} users did since among their first {K}, "
-        f"the most popular items {figures.popular:.4f}"
+        f"the most popular items have {figures.popular:.4f}"
     )

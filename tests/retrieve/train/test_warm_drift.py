@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recjobs.retrieve.train.drift import Foresight, drift_of, foresight_of
+from recjobs.retrieve.train.drift import Foresight, drift_of, foresight_of, reaching
+from recjobs.storage import StoredFile
 
 FULL = {"warm_nights": 0.0, "drift": 0.0}
 
@@ -65,3 +68,21 @@ def test_chance_alone_seldom_is_drift() -> None:
     first = drift_of(night(), FULL) | {"warm_nights": 1.0}
     drifts = [drift_of(night(), first)["drift"] for _ in range(200)]
     assert np.mean([drift > 0 for drift in drifts]) < 0.15
+
+
+@given(weeks=st.sets(st.integers(0, 8), min_size=1), days=st.integers(-20, 80))
+def test_only_weeks_that_may_hold_something_later_are_read(weeks: set[int], days: int) -> None:
+    monday = date(2026, 3, 30)
+    starts = [monday + timedelta(weeks=week) for week in sorted(weeks)]
+    shard = [StoredFile("", f"from={start}/part-00003.parquet", 1) for start in starts]
+    after = monday + timedelta(days=days)
+    later = {after + timedelta(days=1 + day) for day in range(200)}
+    # A day is in the last file that begins with it or before it, in the first where none does.
+    wanted = {max((start for start in starts if start <= day), default=starts[0]) for day in later}
+    assert [file.name[5:15] for file in reaching(shard, after)] == [str(start) for start in sorted(wanted)]
+
+
+def test_events_in_one_file_are_read_whole() -> None:
+    one = [StoredFile("", "part-00000.parquet", 1)]
+    assert reaching(one, date(2026, 4, 1)) == one
+    assert reaching([], date(2026, 4, 1)) == []
