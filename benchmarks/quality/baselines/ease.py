@@ -19,7 +19,8 @@ def fit(problem: Problem, parameters: Mapping[str, Any], seed: int) -> Scorer:  
     weights = problem.once("ease", l2, lambda: item_weights(problem.matrix(problem.trained), l2))
 
     def scores(rows: slice) -> Scores:
-        return known[rows] @ weights
+        block: Scores = known[rows] @ weights
+        return block
 
     return scores
 
@@ -41,4 +42,5 @@ def _inverse(symmetric: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         raise ValueError(f"the matrix is not positive definite (minor {failed}); l2 must be above 0")
     inverse, _ = lapack.spotri(factor, lower=1, overwrite_c=1)
     lower = np.tril(inverse)
-    return lower + np.tril(lower, -1).T
+    whole: npt.NDArray[np.float32] = lower + np.tril(lower, -1).T
+    return whole
