@@ -34,7 +34,7 @@ from recjobs.settings import home, parse_overrides
 logger = logging.getLogger("recjobs.quality")
 
 MARKETPLACE = "marketplace"
-WORLD = {"marketplace.users": 1500, "marketplace.items": 1000, "marketplace.days": 30, "marketplace.seed": 17}
+WORLD = {"marketplace.users": 800, "marketplace.items": 600, "marketplace.days": 25, "marketplace.seed": 17}
 """One world for all seeds: what differs between seeds is the training alone."""
 STEP = "retrieve/train"
 MEASURED_BY = ("marketplace.py", "enriched.py", "blanking.py", "figures.py", "problem.py", "ranking.py", "ours.py")

@@ -78,9 +78,11 @@ PARTS: dict[str, Overrides] = {
     # Start, targets, objective
     "no unknown-id dropout": {f"{TRAIN}.unknown_id_dropout": 0.0},
     "unknown-id dropout 0.1": {f"{TRAIN}.unknown_id_dropout": 0.1},
+    "unknown-id dropout 0.3": {f"{TRAIN}.unknown_id_dropout": 0.3},
     "random start": {f"{TRAIN}.start": "random"},
     "targets: last position of a window": {f"{TRAIN}.positions": "last"},
     "targets: next event": {f"{TRAIN}.targets": "next_event"},
+    "half-life of targets 10 days": {f"{TRAIN}.half_life_days": 10.0},
     "latest window of a user alone": {f"{TRAIN}.windows_per_user": 1},
     "every target of a day alike": {f"{TRAIN}.crowding": 0.0},
     "event weights all 1": {"events.types.cart.weight": 1.0, "events.types.purchase.weight": 1.0},
