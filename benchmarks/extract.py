@@ -147,7 +147,7 @@ def whole(folder: Path, events: int) -> dict[str, Any]:
         started = time.perf_counter()
         yardstick(place, config)
         plain = time.perf_counter() - started
-        seconds, manifest = timed(lambda place=place, config=config: ours(place, config))
+        seconds, manifest = timed(lambda place=place, config=config: ours(place, config))  # type: ignore[misc]
         shutil.rmtree(place)
     return {
         "ours": round(events / seconds),
@@ -170,7 +170,7 @@ def nights(folder: Path, per_day: int) -> list[dict[str, Any]]:
         config = opened(place, per_day, days + 1, window=days)
         before = ours(place, config, DS - timedelta(days=1))
         runs = [
-            (timed(lambda p=place, c=config, b=before: ours(p, c, DS, b)), timed(lambda p=place, c=config: ours(p, c)))
+            (timed(lambda p=place, c=config, b=before: ours(p, c, DS, b)), timed(lambda p=place, c=config: ours(p, c)))  # type: ignore[misc]
             for _ in range(3)
         ]
         went_on, rebuilt = (sorted((run[side] for run in runs), key=lambda one: one[0])[1] for side in (0, 1))

@@ -17,6 +17,7 @@ import time
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as recjobs/stages.py has it for this stage
 
@@ -136,9 +137,7 @@ def _ours(trainer: Trainer) -> tuple[float, Any]:
 def _yardstick(
     data: TrainingData, counts: npt.NDArray[np.int64], config: RetrieveTrainConfig, batches: list[dict[str, Any]]
 ) -> float:
-    chunked = model_module.weighted_log_normaliser
-    model_module.weighted_log_normaliser = _plain_log_normaliser
-    try:
+    with mock.patch.object(model_module, "weighted_log_normaliser", _plain_log_normaliser):
         trainer = _trainer(data, counts, config)
         parts = [trainer._parts(batch) for batch in batches]
         seeds = [tf.constant([7, place], tf.int32) for place in range(len(parts))]
@@ -147,8 +146,6 @@ def _yardstick(
         for part, seed in zip(parts, seeds, strict=True):
             trainer._step(part, seed)[0].numpy()
         took = time.perf_counter() - started
-    finally:
-        model_module.weighted_log_normaliser = chunked
     return took / sum(len(batch[columns.USER_INDEX]) for batch in batches) * data.windows / data.steps
 
 

@@ -12,7 +12,7 @@ from benchmarks.quality.ranking import Scores
 from recjobs import columns as c
 from recjobs import storage
 from recjobs.manifest import Manifest
-from recjobs.retrieve.search.towers import Tower, tower_facts, user_vectors
+from recjobs.retrieve.search.towers import Tower, item_vectors, tower_facts, user_vectors
 from recjobs.retrieve.signatures import UNSEEN
 from recjobs.retrieve.user_features import list_time
 
@@ -31,6 +31,12 @@ def user_matrices(steps: Mapping[str, Manifest], states: pl.DataFrame) -> dict[s
         WITHOUT_ID: user_vectors(tower, states, facts, now, unseen=True),
         WITHOUT_HISTORY: user_vectors(tower, states, facts, now, unseen=True, history=False),
     }
+
+
+def item_matrix(steps: Mapping[str, Manifest], items: int) -> Scores:
+    """float32[items + 1, D]: the vectors of items 1…`items` as the tower gives them; row 0 is zero."""
+    with storage.local_folder(steps[TRAIN].uri("item_tower")) as folder:
+        return np.pad(item_vectors(Tower(folder), items), ((1, 0), (0, 0)))
 
 
 def item_vectors_without_id(steps: Mapping[str, Manifest], items: npt.NDArray[np.integer]) -> Scores:

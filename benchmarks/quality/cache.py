@@ -28,8 +28,10 @@ def remembered(key: Sequence[Any], make: Callable[[], Figures]) -> Figures:
 @cache
 def _code() -> str:
     """A digest of what figures follow from: the baselines, and how lists are made and measured."""
-    here = Path(__file__).parent
-    files = sorted((here / "baselines").glob("*.py")) + [
-        here / f"{name}.py" for name in ("figures", "problem", "ranking")
-    ]
+    return code_of("baselines/*.py", "figures.py", "problem.py", "ranking.py")
+
+
+def code_of(*patterns: str) -> str:
+    """A digest of the benchmark's files that match one of the patterns."""
+    files = [path for pattern in patterns for path in sorted(Path(__file__).parent.glob(pattern))]
     return digest_of(b"".join(path.read_bytes() for path in files))

@@ -77,4 +77,5 @@ def _means(ranked: Ranked, rows: Ints, items: Ints, stride: int, at: Sequence[in
 
 def _keys(problem: Problem) -> npt.NDArray[np.int64]:
     rows, items = problem.known.nonzero()
-    return rows.astype(np.int64) * problem.shape[1] + items
+    keys: Ints = rows.astype(np.int64) * problem.shape[1] + items
+    return keys

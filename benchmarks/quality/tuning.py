@@ -77,7 +77,7 @@ def chosen_parameters(data_set: str, baseline: str) -> dict[str, Any]:
 def tune(data_set: DataSet, problems: Sequence[Problem], baselines: Sequence[str]) -> None:
     """Tries the grids of `baselines` on the validation `problems` and stores the best by `data_set.chosen_by`."""
     for baseline in baselines:
-        tried = [[dict(one), _reached(data_set, baseline, one, problems)] for one in grid(data_set.name, baseline)]
+        tried = [(dict(one), _reached(data_set, baseline, one, problems)) for one in grid(data_set.name, baseline)]
         best = max(tried, key=lambda pair: pair[1])
         logger.info("%s, %s: %s reaches %.4f", data_set.name, baseline, best[0], best[1])
         _store(data_set, baseline, {"chosen": best[0], "tried": tried})

@@ -20,7 +20,8 @@ def fit(problem: Problem, parameters: Mapping[str, Any], seed: int) -> Scorer:  
     weights = problem.once("ease", l2, lambda: item_weights(problem.matrix(problem.trained), l2))
 
     def scores(rows: slice) -> Scores:
-        return known[rows] @ weights
+        block: Scores = known[rows] @ weights
+        return block
 
     return scores
 

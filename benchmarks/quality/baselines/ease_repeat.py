@@ -18,11 +18,14 @@ def fit(problem: Problem, parameters: Mapping[str, Any], seed: int) -> Scorer:
     parts = [module.fit(problem, parameters, seed) for module in (ease, repeat)]
 
     def scores(rows: slice) -> Scores:
-        return sum(share * _scaled(part(rows)) for share, part in zip(shares, parts, strict=True))
+        first, second = (share * _scaled(part(rows)) for share, part in zip(shares, parts, strict=True))
+        block: Scores = first + second
+        return block
 
     return scores
 
 
 def _scaled(block: Scores) -> Scores:
     largest = block.max(axis=1, keepdims=True)
-    return block / np.where(largest > 0, largest, 1)
+    scaled: Scores = (block / np.where(largest > 0, largest, 1)).astype(np.float32)
+    return scaled

@@ -31,7 +31,8 @@ def fit(problem: Problem, parameters: Mapping[str, Any], seed: int) -> Scorer:
     items = np.asarray(model.item_factors)
 
     def scores(rows: slice) -> Scores:
-        return users[rows] @ items.T
+        block: Scores = users[rows] @ items.T
+        return block
 
     return scores
 

@@ -17,7 +17,8 @@ def fit(problem: Problem, parameters: Mapping[str, Any], seed: int) -> Scorer:  
     own = own_items(problem, parameters["half_life_days"])
 
     def scores(rows: slice) -> Scores:
-        return own[rows].toarray().astype(np.float32)
+        block: Scores = own[rows].toarray().astype(np.float32)
+        return block
 
     return scores
 

@@ -26,7 +26,8 @@ def fit(problem: Problem, parameters: Mapping[str, Any], seed: int) -> Scorer:  
     own = own_items(problem, parameters["half_life_days"])
 
     def scores(rows: slice) -> Scores:
-        return (own[rows] @ similar).toarray().astype(np.float32)
+        block: Scores = (own[rows] @ similar).toarray().astype(np.float32)
+        return block
 
     return scores
 
@@ -46,7 +47,9 @@ def similarities(events: Events, width: int, parameters: Mapping[str, Any]) -> s
     return (scaled - sparse.diags(scaled.diagonal())).tocsr()
 
 
-def _pairs(events: Events, lag: int, half_life_days: float | None) -> tuple[npt.NDArray[np.generic], ...]:
+def _pairs(
+    events: Events, lag: int, half_life_days: float | None
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
     """The pairs of one user's events that stand `lag` apart: earlier item, later item, weight."""
     mine = events.user[:-lag] == events.user[lag:]
     first, second = events.item[:-lag][mine], events.item[lag:][mine]

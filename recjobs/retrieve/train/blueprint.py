@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recjobs import columns, storage
+from recjobs.errors import SettingsError
 from recjobs.manifest import Manifest
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.item_features import ItemFeatures, item_features
@@ -23,6 +25,8 @@ from recjobs.retrieve.train.targets import TargetRule
 from recjobs.retrieve.train.texts import token_table
 from recjobs.retrieve.train.user_tower import UserTower
 from recjobs.settings import Settings
+
+_NEEDED = (columns.ITEM, columns.ITEM_INDEX, columns.TRAIN_EVENTS)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Blueprint:
             token_rows=self.token_rows,
             cosine=self.config.similarity == "cosine",
             own_history=self.config.history_embedding,
+            ids=self.config.item_embedding,
         )
 
     def _user_tokens(self, items: ItemTower) -> Any:
@@ -75,14 +80,19 @@ class Blueprint:
             half_life_days=self.config.half_life_days,
             last_day=self.last_day,
             held_out_days=held_out_days,
+            last_alone=self.config.positions == "last",
         )
 
 
 def blueprint(extract: Manifest, config: Settings, train_until: date) -> Blueprint:
-    """The blueprint of what `extract` says until `train_until`."""
+    """The blueprint of what `extract` says until `train_until`.
+
+    Raises:
+        SettingsError: a column to be ignored does not exist, or nothing is left that tells items apart.
+    """
     return Blueprint(
         features=_features(extract, config, train_until),
-        known=known_users(extract, config.users),
+        known=known_users(extract, config.users, ignored=config.retrieve.train.ignored_user_columns),
         token_rows=token_rows(extract),
         config=config.retrieve.train,
         event_weight=event_weights(config),
@@ -92,9 +102,9 @@ def blueprint(extract: Manifest, config: Settings, train_until: date) -> Bluepri
 
 def _features(extract: Manifest, config: Settings, train_until: date) -> ItemFeatures:
     with storage.reading(extract.uri("items.parquet")) as stream:
-        items = pl.read_parquet(stream)
+        items = without_columns(pl.read_parquet(stream), config.retrieve.train.ignored_item_columns)
     declared = config.items
-    return item_features(
+    found = item_features(
         items,
         train_until,
         buckets=config.retrieve.train.item_buckets,
@@ -103,6 +113,26 @@ def _features(extract: Manifest, config: Settings, train_until: date) -> ItemFea
         vectors=declared.vectors if declared else (),
         text=declared.text if declared else (),
     )
+    if not (found.has_content or config.retrieve.train.item_embedding):
+        raise SettingsError(
+            "retrieve.train.item_embedding is off and nothing but the id is known of any item, so all would be alike. "
+            "Switch it on, or give [items] with a title, a category or a price."
+        )
+    return found
+
+
+def without_columns(items: pl.DataFrame, ignored: Sequence[str]) -> pl.DataFrame:
+    """`items` as if nobody had ever given the `ignored` columns.
+
+    Raises:
+        SettingsError: `items` has no such column.
+    """
+    for name in ignored:
+        if name not in items.columns or name in _NEEDED:
+            known = ", ".join(sorted(set(items.columns) - set(_NEEDED)))
+            raise SettingsError(f"retrieve.train.ignored_item_columns: items have no column {name!r}. Known: {known}.")
+    tokens = [columns.tokens_column(name) for name in ignored if columns.tokens_column(name) in items.columns]
+    return items.drop(tokens).with_columns(pl.lit(None, items.schema[name]).alias(name) for name in ignored)
 
 
 def event_weights(config: Settings) -> npt.NDArray[np.float32]:

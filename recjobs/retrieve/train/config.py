@@ -50,6 +50,18 @@ class RetrieveTrainConfig(Section):
     """Share of ids replaced by the unknown id in training, so that new ids work."""
     user_embedding: bool = True
     """Whether the user tower has an embedding of the user's id beside the history."""
+    item_embedding: bool = True
+    """Whether the item tower has an embedding of the item's id beside its content. Without, an item is its content."""
+    ignored_item_columns: list[str] = []
+    """Columns of items that the towers do not read: of title, description, category, brand, seller, language, price,
+    created_at and the declared ones."""
+    ignored_user_columns: list[str] = []
+    """Columns of users that the towers do not read: of country, region, language, age_band, interests and the declared
+    ones."""
+    event_types: bool = True
+    """Whether the history tells a view from a purchase."""
+    event_ages: bool = True
+    """Whether the history tells how many days ago an event was; without, only their order."""
     activity: bool = True
     """Whether the user tower counts how active the user is: events, days with one, days since the oldest."""
     context: list[Literal["weekday", "hour", "device"]] = []
@@ -68,6 +80,8 @@ class RetrieveTrainConfig(Section):
     targets: Literal["next_day", "next_event"] = "next_day"
     """Where an event is foreseen from: the end of the user's last active day before it, as a nightly list is, or
     the event before it."""
+    positions: Literal["every", "last"] = "every"
+    """Where in a window targets are foreseen from: from every position of the history that has one, or the last."""
     crowding: float = Field(0.5, ge=0, le=1)
     """How much the targets of one day crowd each other out: 0 counts every event alike, 1 every day alike."""
     half_life_days: float | None = Field(None, gt=0)

@@ -35,10 +35,12 @@ class ItemTower(tf.Module):  # type: ignore[misc]
         token_rows: int,
         cosine: bool,
         own_history: bool = False,
+        ids: bool = True,
     ) -> None:
         super().__init__(name="item_tower")
         self.size = size
         self.cosine = cosine
+        self.ids = ids
         self.warm = features.warm
         self.features = _constants(features)
         self.id_embedding = _embedding("item_id", features.warm + 1, size)
@@ -58,9 +60,9 @@ class ItemTower(tf.Module):  # type: ignore[misc]
         """Id plus content of each item as a candidate and as an event of a history, float32[N, D] each.
 
         Ids are dropped at random in training. `unseen` gives every item the unknown id, as if none had ever had
-        an event.
+        an event; so does a tower without ids.
         """
-        known = tf.zeros_like(items) if unseen else tf.where(items <= self.warm, items, 0)
+        known = tf.zeros_like(items) if unseen or not self.ids else tf.where(items <= self.warm, items, 0)
         if id_dropout:
             dropped = uniform(tf.shape(items)) < id_dropout
             known = tf.where(dropped, 0, known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from recjobs import columns, storage
-from recjobs.errors import ModelError
+from recjobs.errors import ModelError, SettingsError
 from recjobs.manifest import Manifest
-from recjobs.retrieve.user_features import NO_COLUMNS, UserColumns
+from recjobs.retrieve.user_features import NO_COLUMNS, SIDE_FIELDS, UserColumns
 from recjobs.sources.config import UsersSource
 from recjobs.sources.contract import USER_COLUMNS
 
@@ -51,15 +51,16 @@ class _Shard:
     widths: dict[str, frozenset[int]]
 
 
-def known_users(extract: Manifest, source: UsersSource | None) -> KnownUsers:
+def known_users(extract: Manifest, source: UsersSource | None, ignored: Sequence[str] = ()) -> KnownUsers:
     """What `extract`'s user states say of the columns that `source` declares, a shard at a time.
 
-    A column without any value is left out: it could not be learnt from.
+    A column without any value is left out: it could not be learnt from. So are the `ignored` ones.
 
     Raises:
+        SettingsError: an ignored one is no column of users.
         ModelError: the vectors of a column have not all one width.
     """
-    declared = declared_columns(source)
+    declared = _without(declared_columns(source), ignored)
     shards = [_shard(part.uri, declared) for part in extract.parts("users")]
     has = frozenset[str]().union(*(shard.has for shard in shards))
     numeric = [place for place, name in enumerate(declared.numeric) if name in has]
@@ -89,6 +90,22 @@ def declared_columns(source: UsersSource | None) -> UserColumns:
         numeric=_further(source.numeric),
         text=tuple(dict.fromkeys((columns.INTERESTS, *source.text))),
         vectors=_further(source.vectors),
+    )
+
+
+def _without(declared: UserColumns, ignored: Sequence[str]) -> UserColumns:
+    further = (*declared.categorical, *declared.numeric, *declared.text, *declared.vectors)
+    for name in ignored:
+        if name not in (*SIDE_FIELDS, *further):
+            known = ", ".join((*SIDE_FIELDS, *further))
+            raise SettingsError(f"retrieve.train.ignored_user_columns: users have no column {name!r}. Known: {known}.")
+    kept = frozenset(further) - frozenset(ignored)
+    return replace(
+        declared,
+        categorical=_among(declared.categorical, kept),
+        numeric=_among(declared.numeric, kept),
+        text=_among(declared.text, kept),
+        vectors=_among(declared.vectors, kept),
     )
 
 

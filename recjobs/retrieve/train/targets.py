@@ -38,7 +38,7 @@ class TargetRule:
     before, else from the event before. A target counts half after every `half_life_days` before
     `last_day`. The targets of one position together count as their number to the power of
     `1 - crowding`: 0 counts every event alike, 1 every position. Events of the last `held_out_days` until
-    `last_day` are no targets.
+    `last_day` are no targets. With `last_alone` a window has no targets but those of its last position with any.
     """
 
     event_weight: Any
@@ -47,6 +47,7 @@ class TargetRule:
     half_life_days: float | None
     last_day: int
     held_out_days: int = 0
+    last_alone: bool = False
 
     def targets(self, events: dict[str, Any], first_target: Any) -> Targets:
         """The targets of windows of events, int64[B, E] each, sorted by time; `first_target` int64[B]."""
@@ -56,6 +57,9 @@ class TargetRule:
         weight = self._weight(events, day)
         mine = (tf.cast(here, tf.int64) >= first_target[:, None]) & ((position > 0) | (first_target[:, None] == 0))
         weight = tf.where(mine, weight, 0.0)
+        if self.last_alone:
+            last = tf.reduce_max(tf.where(weight > 0, position, -1), axis=1, keepdims=True)
+            weight = tf.where(position == last, weight, 0.0)
         return Targets(position, self._thinned(position, weight))
 
     def _weight(self, events: dict[str, Any], day: Any) -> Any:

@@ -50,7 +50,8 @@ class UserTower(tf.Module):  # type: ignore[misc]
         self.type_factor = _type_factor(event_types, dislikes) if dislikes else None
         self.start = _table("start", 1, size)
         self.age_embedding = _table("age", AGE_BUCKETS, size)
-        self.side_embedding = {name: _table(name, config.country_buckets + 1, size) for name in SIDE_FIELDS}
+        read = [name for name in SIDE_FIELDS if name not in config.ignored_user_columns]
+        self.side_embedding = {name: _table(name, config.country_buckets + 1, size) for name in read}
         self.user_embedding = _table("user", users + 1, size) if config.user_embedding else None
         self.encoder = encoder_of(
             config.encoder,
@@ -84,13 +85,15 @@ class UserTower(tf.Module):  # type: ignore[misc]
         about = self._side(side, training)[:, None, :]
         if self.type_factor is not None:
             history *= tf.gather(self.type_factor, event_type)
-        events = history * history.shape[-1] ** 0.5 + tf.gather(self.type_embedding, event_type)
+        kind = event_type if self.config.event_types else tf.zeros_like(event_type)
+        events = history * history.shape[-1] ** 0.5 + tf.gather(self.type_embedding, kind)
         beginning = tf.tile(self.start[None], [tf.shape(history)[0], 1, 1]) + about
         x = self.dropout(tf.concat([beginning, events], axis=1), training=training)
         before = tf.fill([tf.shape(event_day)[0], 1], tf.constant(BEFORE_ALL, tf.int64))
         day = tf.concat([before, event_day], axis=1)
-        encoded = self.encoder(x, day, query_day, training)
-        newest = tf.one_hot(age_bucket(day, query_day), AGE_BUCKETS) @ self.age_embedding
+        seen = day if self.config.event_ages else _of_one_day(day, query_day)
+        encoded = self.encoder(x, seen, query_day, training)
+        newest = tf.one_hot(age_bucket(seen, query_day), AGE_BUCKETS) @ self.age_embedding
         if self.activity is not None:
             newest += self.activity(day, query_day)
         return self._vector(tf.add_n([self.norm(encoded + newest) + about, *self.context(query_day, side, training)]))
@@ -100,7 +103,8 @@ class UserTower(tf.Module):  # type: ignore[misc]
 
     def _side(self, side: dict[str, Any], training: bool) -> Any:
         """float32[B, D]: the sum of the embeddings of all that is known of the user."""
-        parts = [
+        parts = [tf.zeros([tf.shape(side[columns.USER_INDEX])[0], self.config.embedding_size])]
+        parts += [
             known_rows(table, hashed(side[name], self.config.country_buckets))
             for name, table in self.side_embedding.items()
         ]
@@ -125,6 +129,11 @@ def _type_factor(event_types: int, dislikes: Sequence[int]) -> Any:
     """
     factor = [[-1.0 if code in dislikes else 1.0] for code in range(event_types + 1)]
     return tf.Variable(factor, name="type_factor")
+
+
+def _of_one_day(day: Any, query_day: Any) -> Any:
+    """`day` with every event on the latest day that is foreseen, so that all are 0 days old; the beginning stays."""
+    return tf.where(day == BEFORE_ALL, day, tf.reduce_max(query_day))
 
 
 def _table(name: str, rows: int, size: int) -> Any:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from recjobs import columns as c
-from recjobs.errors import ModelError
+from recjobs.errors import ModelError, SettingsError
 from recjobs.manifest import Manifest, Output, cutoffs_of
 from recjobs.retrieve.train.known_users import known_users
 from recjobs.retrieve.user_features import UserColumns
@@ -89,3 +89,12 @@ def test_without_a_source_there_is_nothing_but_who_is_known(tmp_path: Path) -> N
     known = known_users(states_of(tmp_path, [shard([1], [1.0], [[]])]), None)
     assert known.largest == 1
     assert known.columns == UserColumns()
+
+
+def test_ignored_columns_are_left_out_and_a_wrong_name_is_told(tmp_path: Path) -> None:
+    made = states_of(tmp_path, [shard([1, 2], [20.0, 40.0], [[4], [5, 6]], "Rome")])
+    known = known_users(made, SOURCE, ignored=["city", "interests", c.COUNTRY])
+    assert known.columns == UserColumns((), ("age",), (), tokens=0)
+    assert known.centre == pytest.approx([30.0])
+    with pytest.raises(SettingsError, match=r"ignored_user_columns: users have no column 'town'. Known: .*city"):
+        known_users(made, SOURCE, ignored=["town"])

@@ -38,7 +38,9 @@ def two_tower(content: bool = True, **given: Any) -> TwoTower:
         **({"embedding_size": 8, "dropout": 0, "unknown_id_dropout": 0, "sequence_length": 4} | given)
     )
     known = features(content)
-    items = ItemTower(known, size=8, hash_rows=4, token_rows=1, cosine=config.similarity == "cosine")
+    items = ItemTower(
+        known, size=8, hash_rows=4, token_rows=1, cosine=config.similarity == "cosine", ids=config.item_embedding
+    )
     users = UserTower(config, users=5, event_types=2)
     model = TwoTower(items, users, known, TargetRule(tf.constant(WEIGHTS), True, 0.0, None, 9), config)
     model.loss_of(batch(), SEED)
@@ -161,3 +163,45 @@ def test_a_known_country_moves_the_user_and_an_unknown_one_does_not() -> None:
     unknown, known = vectors(["", "GB"])
     assert np.abs(known - unknown).max() > 0.01
     assert tower._side(side, training=False).numpy()[0] == pytest.approx(tower.user_embedding[0].numpy())
+
+
+def user_vectors(model: TwoTower, types: Any = TYPES, days: Any = DAYS, country: str = "GB") -> Any:
+    """The users after all of their four events, as of day 9: [3, D]."""
+    given = batch()
+    side = {name: given[name] for name in (*SIDE_FIELDS, columns.USER_INDEX)} | {columns.COUNTRY: tf.fill([3], country)}
+    query = tf.concat([tf.constant(days, tf.int64), tf.fill([3, 1], tf.constant(9, tf.int64))], axis=1)
+    history = tf.gather(model.items.id_embedding, ITEMS)
+    return model.users(
+        history, tf.constant(types, tf.int64), tf.constant(days, tf.int64), query, side, training=False
+    ).numpy()[:, -1]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_event_types_move_the_user_only_where_the_history_tells_them(told: bool) -> None:
+    model = two_tower(event_types=told)
+    difference = np.abs(user_vectors(model, TYPES) - user_vectors(model, np.where(TYPES > 0, 3 - TYPES, 0))).max()
+    assert (difference > 0.01) == told
+
+
+@pytest.mark.parametrize("encoder", ["mean", "gru", "attention"])
+@pytest.mark.parametrize("told", [True, False])
+def test_ages_of_events_move_the_user_only_where_the_history_tells_them(told: bool, encoder: str) -> None:
+    model = two_tower(event_ages=told, encoder=encoder, activity=False)
+    difference = np.abs(user_vectors(model, days=DAYS) - user_vectors(model, days=np.sort(DAYS // 3, axis=1))).max()
+    assert difference > 0.01 if told else difference < 1e-5
+
+
+def test_an_ignored_column_of_users_is_not_read() -> None:
+    assert np.abs(user_vectors(two_tower(), country="GB") - user_vectors(two_tower(), country="FR")).max() > 0.01
+    ignoring = two_tower(ignored_user_columns=[columns.COUNTRY])
+    assert user_vectors(ignoring, country="GB") == pytest.approx(user_vectors(ignoring, country="FR"))
+    nothing = two_tower(ignored_user_columns=list(SIDE_FIELDS), user_embedding=False)
+    assert user_vectors(nothing).shape == (3, 8)
+
+
+def test_without_ids_an_item_is_its_content() -> None:
+    model = two_tower(item_embedding=False)
+    assert vectors_of(model, [3])[0] == pytest.approx(vectors_of(model, [6])[0]), "they share their content"
+    assert np.abs(vectors_of(model, [3])[0] - vectors_of(model, [4])[0]).max() > 0.01
+    seen = two_tower()
+    assert np.abs(vectors_of(seen, [3])[0] - vectors_of(seen, [6])[0]).max() > 0.01

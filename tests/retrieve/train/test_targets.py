@@ -102,3 +102,15 @@ def test_a_basket_comes_in_many_orders() -> None:
     basket = events([5] * 6)
     orders = {tuple(shuffle_ties(basket, tf.constant([0, step]))["item"].numpy()[0]) for step in range(20)}
     assert len(orders) > 10
+
+
+def test_of_the_last_position_alone_only_its_own_targets_are_left() -> None:
+    last = rule(last_alone=True)
+    assert last.targets(events([1, 2, 2, 5, 5]), first(0)).weight.numpy().tolist() == [[0, 0, 0, 1, 1]]
+    next_event = rule(last_alone=True, next_day=False)
+    assert next_event.targets(events([1, 2, 2, 5, 5]), first(0)).weight.numpy().tolist() == [[0, 0, 0, 0, 1]]
+    # The last that has any: not padding, not a dislike, not a held-out day.
+    told = events([1, 2, 3, 0], [VIEW, VIEW, DISLIKE, VIEW], [7, 8, 9, 0])
+    assert last.targets(told, first(0)).weight.numpy().tolist() == [[0, 1, 0, 0]]
+    held_out = rule(last_alone=True, held_out_days=1)
+    assert held_out.targets(events([98, 99, 100]), first(0)).weight.numpy().tolist() == [[0, 1, 0]]
