@@ -167,17 +167,14 @@ def _night(bench: Bench, number: int, before: Manifest, extract: Manifest) -> Ni
     def truth() -> pl.DataFrame:
         return _truth(bench.settings, extract, before)
 
-    judged = {
-        name: Judged(
-            **_kept(Path(one.folder).parent / "judged.json", lambda one=one: _judged(extract, one, truth(), bench.k))
-        )
-        for name, one in trained.items()
-    }
+    def judged(one: Manifest) -> Judged:
+        return Judged(**_kept(Path(one.folder).parent / "judged.json", lambda: _judged(extract, one, truth(), bench.k)))
+
     popular = _kept(
         bench.folder / "runs" / "popularity" / f"{extract.ds}.json",
         lambda: {"recall": _popular(extract, truth(), bench.k)},
     )
-    return Night(str(extract.ds), popular["recall"], judged)
+    return Night(str(extract.ds), popular["recall"], {name: judged(one) for name, one in trained.items()})
 
 
 def load_other_seed(settings: Settings) -> Settings:
