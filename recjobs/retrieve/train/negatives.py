@@ -64,7 +64,8 @@ class NegativeSampling:
             temperature=self.temperature,
             remove_accidental_hits=True,
         )
-        return task(
+        # TFRS asks for the length of a symbolic shape, which AutoGraph alone can answer; a step is traced without it.
+        return tf.function(task, autograph=True)(
             users,
             candidates,
             sample_weight=weight,

@@ -21,7 +21,7 @@ def catalogue() -> pl.DataFrame:
         {
             c.ITEM: ["a", "b", "c"],
             c.ITEM_INDEX: [1, 2, 3],
-            c.N_EVENTS: [5, 4, 3],
+            c.TRAIN_EVENTS: [5, 4, 3],
             c.TITLE: ["red pan", "blue pan", "cup"],
             c.TITLE_TOKENS: pl.Series([[1, 2], [3, 2], [4]], dtype=lists),
             c.CATEGORY: ["home/kitchen"] * 3,
@@ -67,7 +67,7 @@ def test_without_any_column_nothing_but_the_id_is_known() -> None:
     assert not features(*every).has_content
 
 
-@pytest.mark.parametrize("column", ["colour", c.ITEM, c.N_EVENTS])
+@pytest.mark.parametrize("column", ["colour", c.ITEM, c.TRAIN_EVENTS])
 def test_what_is_no_column_or_can_not_be_ignored_is_told(column: str) -> None:
     with pytest.raises(SettingsError, match=rf"ignored_item_columns: items have no column '{column}'. Known: brand"):
         without_columns(catalogue(), [column])
