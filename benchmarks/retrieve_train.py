@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ import polars as pl
 from recjobs import columns
 from recjobs.extract.histories import Timeline
 from recjobs.extract.sequences import Told, write_sequences
+from recjobs.memory import peak_bytes
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.item_features import ItemFeatures
 from recjobs.retrieve.train import model as model_module
@@ -99,7 +99,7 @@ def compare(
     batches = list(data.batches(1))[:steps]
     ours_per_step, epoch = _ours(trainer)
     bare_per_step = _yardstick(data, counts, config, batches)
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_bytes()
     print(
         f"{config.objective}: {epoch.seconds:.1f} s an epoch, {epoch.input_seconds / epoch.seconds:.2%} of it waiting "
         f"for input, {peak / 2**30:.2f} GiB at most, oneDNN {os.environ['TF_ENABLE_ONEDNN_OPTS']}",

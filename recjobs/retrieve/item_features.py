@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recjobs import columns
+from recjobs.errors import ModelError
 from recjobs.retrieve.padding import right_padded
 
 Ints = npt.NDArray[np.int32]
@@ -73,6 +74,9 @@ def item_features(
 
     Category paths count once for each prefix. Values are hashed together with their column's name
     into [1, buckets], so that an item's row is the same on every night. A column without any value is left out.
+
+    Raises:
+        ModelError: the vectors of a column have not all one width.
     """
     return ItemFeatures(
         tokens=_tokens(items, columns.TITLE),
@@ -161,10 +165,21 @@ def _vectors(items: pl.DataFrame, names: Sequence[str]) -> Floats:
 
 
 def _unit_vectors(column: pl.Series) -> Floats:
-    width = int(column.list.len().max() or 0)  # type: ignore[arg-type]
+    width = _width(column)
     vectors = np.zeros((len(column), width), np.float32)
     known = column.is_not_null().to_numpy()
     vectors[known] = np.asarray(column.drop_nulls().to_list(), np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: Floats = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     return scaled
+
+
+def _width(column: pl.Series) -> int:
+    """The one width of a column's vectors."""
+    widths = column.drop_nulls().list.len().unique().sort().to_list()
+    if len(widths) > 1:
+        raise ModelError(
+            f"items' vectors in {column.name!r} have {' and '.join(map(str, widths))} numbers, but need one width. "
+            "Correct the items' snapshot, or leave the column out of [items] vectors."
+        )
+    return int(widths[0])

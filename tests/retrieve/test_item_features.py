@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from recjobs import columns
+from recjobs.errors import ModelError
 from recjobs.retrieve.item_features import bucket_of, category_prefixes, item_features
 
 DS = date(2026, 3, 31)
@@ -66,6 +67,11 @@ def test_age_grows_with_the_days_before_the_data_date() -> None:
 def test_an_item_created_later_has_age_zero_not_an_error() -> None:
     created = [datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)]
     assert np.isfinite(item_features(catalogue(created_at=created), DS, buckets=BUCKETS).numeric).all()
+
+
+def test_vectors_of_several_widths_are_an_error_that_names_the_column() -> None:
+    with pytest.raises(ModelError, match=r"'image' have 2 and 3 numbers"):
+        item_features(catalogue(image=[[1.0, 0.0], [1.0, 0.0, 0.0]]), DS, buckets=BUCKETS, vectors=["image"])
 
 
 def test_ready_made_vectors_have_length_one_or_are_zero() -> None:
