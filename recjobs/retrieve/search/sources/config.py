@@ -52,6 +52,9 @@ class RepeatConfig(Section):
     """What an item weighs right after it was had; it rises to 1 until its interval is over."""
     half_life: float = Field(2.0, gt=0)
     """How many further intervals halve the weight."""
+    half_life_days: float | None = Field(None, gt=0)
+    """Days after which an item weighs half, whatever its interval; none goes by intervals. For shops whose customers
+    restock when they happen to come by."""
     interval_days: float = Field(30.0, gt=0)
     """An item's interval where nobody has had an item twice."""
     shrinkage: float = Field(10.0, gt=0)

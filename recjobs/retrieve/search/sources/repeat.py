@@ -59,8 +59,13 @@ class Repeat:
         return SparseScores(matrix)
 
     def _due(self, item: npt.NDArray[Any], last: npt.NDArray[np.int64]) -> Numbers:
-        """Rises from `early` to 1 until the interval is over, then halves every `half_life` intervals."""
-        passed = np.maximum(self._now - last, 0) / DAY / self._interval[item]
+        """Halves every `half_life_days`; without, rises from `early` to 1 until the interval is over, then halves
+        every `half_life` intervals."""
+        days = np.maximum(self._now - last, 0) / DAY
+        if self._settings.half_life_days is not None:
+            fading: Numbers = 0.5 ** (days / self._settings.half_life_days)
+            return fading
+        passed = days / self._interval[item]
         rising = self._settings.early + (1 - self._settings.early) * np.minimum(passed, 1)
         due: Numbers = rising * 0.5 ** (np.maximum(passed - 1, 0) / self._settings.half_life)
         return due

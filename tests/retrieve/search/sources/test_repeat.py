@@ -39,3 +39,10 @@ def test_an_item_is_most_wanted_when_its_interval_is_over() -> None:
     assert source.block(users).matrix.toarray() == pytest.approx(
         np.array([[one / 2, one, one / 2], [3 * np.log(4) + one, 0, 0], [0, 0, 0]])
     )
+
+
+def test_with_a_half_life_in_days_intervals_say_nothing() -> None:
+    config = RepeatConfig(half_life_days=20)
+    source = Repeat(np.array([0, 1.0, 50.0]), np.array([-1, 0, 1]), 2, np.array([0.0, 1.0]), 100 * DAY, config)
+    users = users_of([(1, 1, 1, 100 * DAY), (2, 1, 1, 80 * DAY)], [(1, 1, 3, 60 * DAY)])
+    assert source.block(users).matrix.toarray() == pytest.approx(np.log(2) * np.array([[1, 0.5], [2 * 0.25, 0]]))
