@@ -86,11 +86,12 @@ RETRIEVAL_RANK = "retrieval_rank"
 REGIME = "regime"
 SEGMENT = "segment"
 
-SOURCES = ("towers", "cooccurrence", "repeat", "segment", "new", "ease", "fill")
+SOURCES = ("towers", "cooccurrence", "repeat", "segment", "new", "fill", "ease")
 """Where candidates come from; bit i of column `source` says that source i proposed the candidate.
 
-`fill` marks what was taken from further down the towers' list because sources agreed or had too little."""
-SCORED_SOURCES = SOURCES[:-1]
+`fill` marks what was taken from further down the towers' list because sources agreed or had too little. New
+sources go to the end: stored candidates hold bits by place."""
+SCORED_SOURCES = tuple(name for name in SOURCES if name != "fill")
 """The sources with a score of their own."""
 
 SEPARATOR = "\x1f"

@@ -14,7 +14,9 @@ def past_of(job: Job, inputs: Inputs) -> tuple[Past | None, list[str]]:
     if reason := _refused(job, inputs, pinned):
         return None, [f"the whole window was read: {reason}"]
     days = [file.day for file in pinned.sources.events if file.day is not None]
-    counts_hold = not pinned.forgotten and set(job.left_out) == set(pinned.sources.forgotten)
+    # Who was left out from its beginning is in none of its counts; who was forgotten since still is.
+    left_out = set(pinned.sources.forgotten)
+    counts_hold = pinned.forgotten.keys() <= left_out and set(job.left_out) == left_out
     first_day = min(days, default=pinned.ds)
     past = Past(pinned.folder, pinned.ds, pinned.cutoffs, first_day, pinned.rows["events"], counts_hold)
     return past, [f"made from the extract of {past.ds} and what arrived since; the report tells of that alone"]

@@ -130,7 +130,9 @@ def read_candidates(uri: str, users: UserShard) -> Candidates:
         sources = np.full(len(scores), columns.source_bit(_TOWERS), np.int16)
         return Candidates(items, scores, sources, _by_source({_TOWERS: scores}, len(scores)))
     sources = ragged(table[columns.SOURCE]).values.astype(np.int16, copy=False)
-    stored = {name: ragged(table[columns.source_score(name)]).values for name in columns.SCORED_SOURCES}
+    # An earlier version has no column for a source that it did not know.
+    known = [name for name in columns.SCORED_SOURCES if columns.source_score(name) in table.column_names]
+    stored = {name: ragged(table[columns.source_score(name)]).values for name in known}
     return Candidates(items, scores, sources, _by_source(stored, len(scores)))
 
 

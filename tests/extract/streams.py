@@ -141,8 +141,15 @@ def settings(folder: Path, **overrides: Any) -> Settings:
     return load_settings(str(path), {key.replace("__", "."): value for key, value in overrides.items()})
 
 
-def extract(folder: Path, config: Settings, ds: date, run: str = "run", previous: Manifest | None = None) -> Manifest:
-    """Runs the stage for `ds`, from the window or going on from `previous`."""
+def extract(
+    folder: Path,
+    config: Settings,
+    ds: date,
+    run: str = "run",
+    previous: Manifest | None = None,
+    left_out: tuple[str, ...] = (),
+) -> Manifest:
+    """Runs the stage for `ds`, from the window or going on from `previous`, without the users `left_out` (digests)."""
     cutoffs = cutoffs_of(
         ds,
         train_lag_days=config.time.train_lag_days,
@@ -150,7 +157,7 @@ def extract(folder: Path, config: Settings, ds: date, run: str = "run", previous
         label_days=config.time.label_days,
     )
     out = Output("extract", ds, run, cutoffs, str(folder / "out" / run))
-    sources = pin_sources(config, ds)
+    sources = pin_sources(config, ds).model_copy(update={"forgotten": left_out})
     pinned = {} if previous is None else {PREVIOUS_EXTRACT: previous}
     manifest = stage.run(Inputs(ds, cutoffs, pinned, sources), config.view(SECTIONS), out)
     return manifest.model_copy(update={"sources": sources})

@@ -240,6 +240,12 @@ def test_items_are_counted_again_only_where_somebody_was_forgotten(
     monkeypatch.setattr(canonical, "_everything", noted)
     assert_equal(extract(folder, config, night(19), "on", before), whole)
     assert counted == []
+    # One who was left out from the beginning, as the manifest of such a night tells.
+    free = extract(folder, config, night(18), "free", left_out=("0" * 64,))
+    free = free.model_copy(update={"forgotten": {"0" * 64: 0}})
+    counted.clear()
+    extract(folder, config, night(19), "freely on", free, left_out=("0" * 64,))
+    assert counted == []
     rid = before.model_copy(update={"forgotten": {"somebody": 1}})
     assert_equal(extract(folder, config, night(19), "again", rid), whole)
     assert counted == list(range(config.beam.shards))

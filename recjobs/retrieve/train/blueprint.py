@@ -26,7 +26,17 @@ from recjobs.retrieve.train.texts import token_table
 from recjobs.retrieve.train.user_tower import UserTower
 from recjobs.settings import Settings
 
-_NEEDED = (columns.ITEM, columns.ITEM_INDEX, columns.TRAIN_EVENTS)
+_READ = (
+    columns.TITLE,
+    columns.DESCRIPTION,
+    columns.CATEGORY,
+    columns.BRAND,
+    columns.SELLER,
+    columns.LANGUAGE,
+    columns.PRICE,
+    columns.CREATED_AT,
+)
+"""What the item tower reads where it is there."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +112,10 @@ def blueprint(extract: Manifest, config: Settings, train_until: date) -> Bluepri
 
 def _features(extract: Manifest, config: Settings, train_until: date) -> ItemFeatures:
     with storage.reading(extract.uri("items.parquet")) as stream:
-        items = without_columns(pl.read_parquet(stream), config.retrieve.train.ignored_item_columns)
+        items = pl.read_parquet(stream)
     declared = config.items
+    further = (*declared.categorical, *declared.numeric, *declared.vectors, *declared.text) if declared else ()
+    items = without_columns(items, config.retrieve.train.ignored_item_columns, further)
     found = item_features(
         items,
         train_until,
@@ -121,15 +133,16 @@ def _features(extract: Manifest, config: Settings, train_until: date) -> ItemFea
     return found
 
 
-def without_columns(items: pl.DataFrame, ignored: Sequence[str]) -> pl.DataFrame:
-    """`items` as if nobody had ever given the `ignored` columns.
+def without_columns(items: pl.DataFrame, ignored: Sequence[str], declared: Sequence[str] = ()) -> pl.DataFrame:
+    """`items` as if nobody had ever given the `ignored` columns; `declared` are those read besides the usual ones.
 
     Raises:
-        SettingsError: `items` has no such column.
+        SettingsError: the towers read no such column of `items`.
     """
+    readable = {*_READ, *declared} & set(items.columns)
     for name in ignored:
-        if name not in items.columns or name in _NEEDED:
-            known = ", ".join(sorted(set(items.columns) - set(_NEEDED)))
+        if name not in readable:
+            known = ", ".join(sorted(readable))
             raise SettingsError(f"retrieve.train.ignored_item_columns: items have no column {name!r}. Known: {known}.")
     tokens = [columns.tokens_column(name) for name in ignored if columns.tokens_column(name) in items.columns]
     return items.drop(tokens).with_columns(pl.lit(None, items.schema[name]).alias(name) for name in ignored)

@@ -30,6 +30,7 @@ SHAPING = (
     "encoder", "embedding_size", "sequence_length", "blocks", "heads", "user_embedding", "similarity", "optimizer",
     "history_embedding",
     "country_buckets", "item_buckets",
+    "item_embedding", "event_types", "event_ages", "ignored_item_columns", "ignored_user_columns",
 )  # fmt: skip
 """Settings without which a weight means something else, or is not there."""
 

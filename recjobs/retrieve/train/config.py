@@ -146,6 +146,12 @@ class RetrieveTrainConfig(Section):
         return self.objective == "full" or (self.objective == "auto" and items < self.full_softmax_below)
 
     @model_validator(mode="after")
+    def _device_is_read(self) -> RetrieveTrainConfig:
+        if self.list_device is not None and "device" not in self.context:
+            raise ValueError(f'list_device {self.list_device!r} is read only where context has "device"')
+        return self
+
+    @model_validator(mode="after")
     def _heads_divide(self) -> RetrieveTrainConfig:
         if self.encoder == "attention" and self.embedding_size % self.heads:
             raise ValueError(f"embedding_size {self.embedding_size} is not divisible by heads {self.heads}")

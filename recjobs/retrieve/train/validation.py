@@ -84,7 +84,8 @@ def _part(
     inputs = sequences.slices(starts[users] + before[users] - shown, shown) | sequences.side(users)
     inputs[NOW] = np.full(len(users), first_day * SECONDS_A_DAY, np.int64)
     if DEVICE in inputs:
-        inputs[DEVICE] = usual_device(inputs[DEVICE])
+        blocks = np.array_split(inputs[DEVICE], max(1, -(-len(users) // _USERS_A_CALL)))
+        inputs[DEVICE] = np.concatenate([usual_device(block) for block in blocks])
     return Foreseen(inputs, pairs[:, 0], pairs[:, 1])
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -115,6 +116,17 @@ def test_a_users_scores_do_not_depend_on_the_others(
             assert all(values == [] for name, values in other.items() if name != columns.USER)
         else:
             np.testing.assert_allclose(one[columns.SCORE], other[columns.SCORE], rtol=1e-4, atol=1e-5)
+
+
+def test_candidates_of_a_version_without_a_source_are_read(trained_night: TrainedNight, tmp_path: Path) -> None:
+    """The ranker learns from candidates of a week ago: after an upgrade, from what the last version wrote."""
+    users, candidates = shard_of_night(trained_night)
+    stored = pl.read_parquet(trained_night.night.search.uri("candidates", columns.part_name(0)))
+    stored.drop(columns.source_score("ease")).write_parquet(tmp_path / "earlier.parquet")
+    read = read_candidates(str(tmp_path / "earlier.parquet"), users)
+    assert (read.by_source["ease"] == 0).all()
+    assert (read.by_source["towers"] == candidates.by_source["towers"]).all()
+    assert [columns.source_bit(name) for name in ("towers", "new", "fill")] == [1, 16, 32]
 
 
 def test_users_without_candidates_are_counted(trained_night: TrainedNight, tmp_path: Path) -> None:

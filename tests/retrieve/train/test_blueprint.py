@@ -35,7 +35,7 @@ def catalogue() -> pl.DataFrame:
 
 
 def features(*ignored: str) -> ItemFeatures:
-    items = without_columns(catalogue(), ignored)
+    items = without_columns(catalogue(), ignored, ["rating", "look"])
     return item_features(items, DS, buckets=1000, numeric=["rating"], vectors=["look"])
 
 
@@ -67,7 +67,7 @@ def test_without_any_column_nothing_but_the_id_is_known() -> None:
     assert not features(*every).has_content
 
 
-@pytest.mark.parametrize("column", ["colour", c.ITEM, c.TRAIN_EVENTS])
-def test_what_is_no_column_or_can_not_be_ignored_is_told(column: str) -> None:
+@pytest.mark.parametrize("column", ["colour", c.ITEM, c.TRAIN_EVENTS, c.TITLE_TOKENS, "rating"])
+def test_what_the_towers_do_not_read_can_not_be_ignored(column: str) -> None:
     with pytest.raises(SettingsError, match=rf"ignored_item_columns: items have no column '{column}'. Known: brand"):
         without_columns(catalogue(), [column])
