@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from recjobs.errors import MissingInputError, StorageUnavailableError
+from recjobs.errors import MissingInputError, SettingsError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket
@@ -195,7 +195,10 @@ def writing(uri: str) -> Iterator[IO[bytes]]:
 
 def _beside(target: Path) -> Path:
     """A new name in the folder of `target`, which is made; the file gets the rights that this user's files have."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SettingsError(f"{target.parent}: a file is where a folder has to be. Name another folder.") from error
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}")
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recjobs import storage
-from recjobs.errors import MissingInputError
+from recjobs.errors import MissingInputError, SettingsError
 from tests import bucket
 
 
@@ -183,3 +183,11 @@ def test_a_file_has_the_rights_of_any_other(tmp_path: Path) -> None:
     assert storage.create_once(str(tmp_path / "created"), b"x")
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert modes == {plain.stat().st_mode}
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_file_where_a_folder_has_to_be_is_told(tmp_path: Path, below: str) -> None:
+    (tmp_path / "here").write_text("a file")
+    with pytest.raises(SettingsError, match=r"here.*: a file is where a folder has to be"):
+        storage.write_bytes(storage.join(str(tmp_path / "here"), *filter(None, [below]), "new"), b"")
+    assert (tmp_path / "here").read_text() == "a file"
