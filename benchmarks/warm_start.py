@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +162,10 @@ def _night(bench: Bench, number: int, before: Manifest, extract: Manifest) -> Ni
     chains = [chain for chain in bench.chains if chain.name in (FULL, WARM) or number < bench.chain_nights]
     trained = {chain.name: _chain_night(bench, chain, before, extract) for chain in chains}
     if number < bench.again:
-        other = load_other_seed(bench.settings)
+        other = with_other_seed(bench.settings)
         trained[AGAIN] = _train(other, bench.folder / "runs" / AGAIN, {EXTRACT: extract})
 
+    @cache
     def truth() -> pl.DataFrame:
         return _truth(bench.settings, extract, before)
 
@@ -177,7 +179,7 @@ def _night(bench: Bench, number: int, before: Manifest, extract: Manifest) -> Ni
     return Night(str(extract.ds), popular["recall"], {name: judged(one) for name, one in trained.items()})
 
 
-def load_other_seed(settings: Settings) -> Settings:
+def with_other_seed(settings: Settings) -> Settings:
     """The same settings with another seed: what chance alone does to a full training."""
     return settings.model_copy(update={"seed": settings.seed + _OTHER_SEED})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib import pyplot as plt
 
-from benchmarks.quality.picture import OTHERS, OURS, TARGET
+from benchmarks.quality.picture import OTHERS, OURS, TARGET, save
 
 LEFT_OUT = ("train_seconds",)
 
@@ -32,7 +32,4 @@ def draw(path: Path, data: str, less: Mapping[str, Mapping[str, float]], noise: 
         if place:
             axes.set_yticklabels([])
     figure.suptitle(f"{data}: each part off alone, difference from the shipped config", fontsize=10)
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)

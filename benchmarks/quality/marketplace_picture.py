@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import pyplot as plt
 
-from benchmarks.quality.picture import OTHERS, OURS, REFERENCE
+from benchmarks.quality.picture import OTHERS, OURS, REFERENCE, save
 
 if TYPE_CHECKING:
     from benchmarks.quality.marketplace import Row
@@ -27,9 +27,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
         chance.set_title(f"chance of a view, {mine[0].all_users} users", fontsize=8, loc="left")
         chance.set_yticklabels([])
     figure.suptitle("generated marketplace, the next day; share of the first in brackets", fontsize=10)
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def _bars(axes: Any, rows: Sequence[Row], measure: str, share: str) -> None:

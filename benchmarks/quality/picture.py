@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from benchmarks.quality.cases import DataSet, Measure
 from benchmarks.quality.report import Summary
@@ -33,6 +34,11 @@ def draw(path: Path, data_set: DataSet, found: Sequence[Summary]) -> None:
         for axes in axes_row[1:]:
             axes.set_yticklabels([])
     figure.suptitle(f"{data_set.name}, full ranking", fontsize=11)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure as a PNG, in a folder that is made, and is done with it."""
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)

@@ -138,13 +138,15 @@ def _item_counts(job: Job) -> pl.DataFrame:
     totals = item_states.total_counts(job)
     if (past := job.counted_past) is None:
         return totals
-    wanted = deltas.still_wanted(job, past, totals, deltas.first_events(job))
+    firsts = deltas.first_events(job)
+    wanted = deltas.still_wanted(job, past, totals, firsts)
     if wanted.height:
         uri = job.scratch("wanted.arrow")
         write_scratch(wanted, uri)
         look = ready(partial(deltas.later_firsts, job, uri))
         run_pass(job.settings.beam, "first events", range(job.shards), look, job.scratch("pass"))
-    return deltas.still_there(item_states.added_counts(job, [totals, deltas.first_events(job)]))
+        firsts = deltas.first_events(job)
+    return deltas.still_there(item_states.added_counts(job, [totals, firsts]))
 
 
 def _write_users(job: Job, trained: Sequence[int]) -> list[Record]:

@@ -16,9 +16,8 @@ TIMELINE = (c.USER, c.ITEM, c.EVENT_TYPE, c.TIMESTAMP)
 
 def item_counts_schema(job: Job) -> dict[str, pl.DataType]:
     """The columns of `item_counts`."""
-    numbers = [c.TRAIN_EVENTS, c.N_EVENTS, c.N_USERS, *count_columns(job)]
     times = dict.fromkeys((c.FIRST_EVENT, c.LAST_EVENT), pl.Datetime("us", "UTC"))
-    return {c.ITEM: pl.String(), **dict.fromkeys(numbers, pl.Int64()), **times}
+    return {c.ITEM: pl.String(), **dict.fromkeys(sum_columns(job), pl.Int64()), **times}
 
 
 def count_columns(job: Job) -> list[str]:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import polars as pl
 
 from recjobs import columns
-from recjobs.errors import ModelError
 from recjobs.retrieve.padding import right_padded
+from recjobs.retrieve.ready_made import one_width
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -165,21 +165,10 @@ def _vectors(items: pl.DataFrame, names: Sequence[str]) -> Floats:
 
 
 def _unit_vectors(column: pl.Series) -> Floats:
-    width = _width(column)
+    width = one_width("items", column.name, column.drop_nulls().list.len().unique().to_list())
     vectors = np.zeros((len(column), width), np.float32)
     known = column.is_not_null().to_numpy()
     vectors[known] = np.asarray(column.drop_nulls().to_list(), np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: Floats = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     return scaled
-
-
-def _width(column: pl.Series) -> int:
-    """The one width of a column's vectors."""
-    widths = column.drop_nulls().list.len().unique().sort().to_list()
-    if len(widths) > 1:
-        raise ModelError(
-            f"items' vectors in {column.name!r} have {' and '.join(map(str, widths))} numbers, but need one width. "
-            "Correct the items' snapshot, or leave the column out of [items] vectors."
-        )
-    return int(widths[0])

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
 
 from recjobs import columns as c
 from recjobs.extract import stage
@@ -106,6 +108,12 @@ ITEM_TYPES = {
     "colour": pl.String,
     "available": pl.Boolean,
 }
+WORLD_BY_WORLD = hypothesis_settings(
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+"""Of properties that run a stage for each example. Shrinking takes minutes: the failing world is printed as it is."""
 USER_TYPES = {"user_id": pl.String, "country": pl.String, "age": pl.Int64}
 
 
@@ -135,9 +143,14 @@ def write(frame: pl.DataFrame, path: Path, form: str = "parquet") -> None:
 
 def settings(folder: Path, **overrides: Any) -> Settings:
     """The settings of a world; `overrides` as dotted keys with `__` for dots."""
+    return settings_from(CONFIG, folder, **overrides)
+
+
+def settings_from(config: str, folder: Path, **overrides: Any) -> Settings:
+    """The settings of a config with `{folder}` in it; `overrides` as dotted keys with `__` for dots."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "streams.toml"
-    path.write_text(CONFIG.format(folder=folder))
+    path = folder / "world.toml"
+    path.write_text(config.format(folder=folder))
     return load_settings(str(path), {key.replace("__", "."): value for key, value in overrides.items()})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -28,6 +28,7 @@ from tests.extract.streams import (
     FIRST,
     ITEM_TYPES,
     USER_TYPES,
+    WORLD_BY_WORLD,
     Event,
     World,
     deliver,
@@ -111,12 +112,7 @@ NIGHTS = st.lists(st.integers(3, DAYS - 1), min_size=2, max_size=4, unique=True)
     window=st.sampled_from([3, 5, 8, 30]),
     limits=st.sampled_from([(3, 4), (50, 1000)]),
 )
-@hypothesis_settings(
-    max_examples=8,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@hypothesis_settings(WORLD_BY_WORLD, max_examples=8)
 def test_going_on_equals_the_whole_window(
     events: list[Event],
     snapshots: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]],

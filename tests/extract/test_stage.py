@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -23,17 +23,23 @@ from recjobs.extract import stage
 from recjobs.manifest import Manifest
 from recjobs.settings import Settings
 from tests.extract import reference
-from tests.extract.streams import FIRST, Event, World, deliver, extract, moment, parts, settings, without_beam, write
+from tests.extract.streams import (
+    FIRST,
+    WORLD_BY_WORLD,
+    Event,
+    World,
+    deliver,
+    extract,
+    moment,
+    parts,
+    settings,
+    without_beam,
+    write,
+)
 
 DAYS = 6
 DS = FIRST + timedelta(days=DAYS - 1)
-QUICK = hypothesis_settings(
-    max_examples=12,
-    deadline=None,
-    # Shrinking a whole run takes minutes; the failing world is printed as it is.
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+QUICK = hypothesis_settings(WORLD_BY_WORLD, max_examples=12)
 
 
 @pytest.fixture(autouse=True)

@@ -21,12 +21,11 @@ import pytest
 
 from recjobs import columns as c
 from recjobs.extract import stage as extract_stage
-from recjobs.manifest import Inputs, Manifest, Output, cutoffs_of
+from recjobs.manifest import Manifest
 from recjobs.retrieve.search.towers import Tower, Vectors, item_vectors, tower_facts, user_vectors
 from recjobs.retrieve.user_features import list_time
-from recjobs.settings import Settings, load_settings
-from recjobs.sources.pinning import pin_sources
-from tests.extract.streams import without_beam, write
+from recjobs.settings import Settings
+from tests.extract.streams import extract, settings_from, without_beam, write
 from tests.retrieve.nights import train
 
 FIRST, DAYS = date(2026, 3, 2), 21
@@ -38,7 +37,6 @@ SHOWN = ("description", "care", "image")
 USERS, COLD_FROM = 288, 234
 ITEMS, WARM_ITEMS = 72, 54
 WORDS = ("copper", "walnut", "velvet")
-SECTIONS = ("time", "items", "users", "beam", "extract")
 CONFIG = """
 dataset = "tastes"
 root = "{folder}"
@@ -105,19 +103,14 @@ def of_weekend(item: int) -> bool:
 
 def settings_of(folder: Path, **overrides: Any) -> Settings:
     """The world's settings; `overrides` as dotted keys with `__` for dots."""
-    path = folder / "tastes.toml"
-    path.write_text(CONFIG.format(folder=folder))
-    return load_settings(str(path), {key.replace("__", "."): value for key, value in overrides.items()})
+    return settings_from(CONFIG, folder, **overrides)
 
 
 def extracted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     """The world's files, and `extract` of them."""
     deliver(folder)
-    settings = settings_of(folder)
     monkeypatch.setattr(extract_stage, "run_pass", without_beam)
-    cutoffs = cutoffs_of(DS, train_lag_days=0, history_lag_days=0, label_days=1)
-    out = Output("extract", DS, "r", cutoffs, str(folder / "extract"))
-    return extract_stage.run(Inputs(DS, cutoffs, {}, pin_sources(settings, DS)), settings.view(SECTIONS), out)
+    return extract(folder, settings_of(folder), DS)
 
 
 def deliver(folder: Path) -> None:

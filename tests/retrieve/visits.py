@@ -16,17 +16,15 @@ import pytest
 
 from recjobs import columns as c
 from recjobs.extract import stage as extract_stage
-from recjobs.manifest import Inputs, Manifest, Output, cutoffs_of
-from recjobs.settings import Settings, load_settings
-from recjobs.sources.pinning import pin_sources
-from tests.extract.streams import without_beam, write
+from recjobs.manifest import Manifest
+from recjobs.settings import Settings
+from tests.extract.streams import extract, settings_from, without_beam, write
 
 FIRST, DAYS = date(2026, 3, 2), 12
 DS = FIRST + timedelta(days=DAYS - 1)
 DEVICES = ("phone", "desk")
 USERS, COLD_FROM, ITEMS = 84, 80, 24
 OWN_SHARE = 0.65
-SECTIONS = ("time", "items", "users", "beam", "extract")
 CONFIG = """
 dataset = "visits"
 root = "{folder}"
@@ -70,19 +68,14 @@ def device_of(item: int) -> int:
 
 def settings_of(folder: Path, **overrides: Any) -> Settings:
     """The world's settings; `overrides` as dotted keys with `__` for dots."""
-    path = folder / "visits.toml"
-    path.write_text(CONFIG.format(folder=folder))
-    return load_settings(str(path), {key.replace("__", "."): value for key, value in overrides.items()})
+    return settings_from(CONFIG, folder, **overrides)
 
 
 def extracted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     """The world's files, and `extract` of them."""
     deliver(folder)
-    settings = settings_of(folder)
     monkeypatch.setattr(extract_stage, "run_pass", without_beam)
-    cutoffs = cutoffs_of(DS, train_lag_days=0, history_lag_days=0, label_days=1)
-    out = Output("extract", DS, "r", cutoffs, str(folder / "extract"))
-    return extract_stage.run(Inputs(DS, cutoffs, {}, pin_sources(settings, DS)), settings.view(SECTIONS), out)
+    return extract(folder, settings_of(folder), DS)
 
 
 def deliver(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from recjobs import columns, storage
-from recjobs.errors import ModelError, SettingsError
+from recjobs.errors import SettingsError
 from recjobs.manifest import Manifest
+from recjobs.retrieve.ready_made import one_width
 from recjobs.retrieve.user_features import NO_COLUMNS, SIDE_FIELDS, UserColumns
 from recjobs.sources.config import UsersSource
 from recjobs.sources.contract import USER_COLUMNS
@@ -74,7 +76,10 @@ def known_users(extract: Manifest, source: UsersSource | None, ignored: Sequence
             text=_among(declared.text, has),
             tokens=max(shard.longest for shard in shards),
             vectors=vectors,
-            widths=tuple(_width(name, [shard.widths[name] for shard in shards]) for name in vectors),
+            widths=tuple(
+                one_width("users", name, chain.from_iterable(shard.widths[name] for shard in shards))
+                for name in vectors
+            ),
         ),
         centre=centre,
         deviation=deviation,
@@ -111,17 +116,6 @@ def _without(declared: UserColumns, ignored: Sequence[str]) -> UserColumns:
 
 def _further(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if name not in USER_COLUMNS)
-
-
-def _width(name: str, found: Sequence[frozenset[int]]) -> int:
-    """The one width of a column's vectors."""
-    widths = sorted(frozenset[int]().union(*found))
-    if len(widths) > 1:
-        raise ModelError(
-            f"users' vectors in {name!r} have {' and '.join(map(str, widths))} numbers, but need one width. "
-            "Correct the users' snapshot, or leave the column out of [users] vectors."
-        )
-    return widths[0]
 
 
 def _among(names: Sequence[str], has: frozenset[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ from recjobs.extract import stage as extract_stage
 from recjobs.manifest import Manifest
 from recjobs.retrieve.train.blueprint import Blueprint, blueprint
 from recjobs.settings import Settings
-from tests.extract.streams import FIRST, Event, World, deliver, extract, moment, settings, without_beam
+from tests.extract.streams import FIRST, WORLD_BY_WORLD, Event, World, deliver, extract, moment, settings, without_beam
 from tests.retrieve.nights import train
 
 DAYS = 8
@@ -100,12 +100,7 @@ def futures(draw: st.DrawFn) -> list[Event]:
 
 
 @given(either=st.tuples(futures(), futures()), history_lag=st.integers(0, 2))
-@hypothesis_settings(
-    max_examples=6,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@hypothesis_settings(WORLD_BY_WORLD, max_examples=6)
 def test_what_happens_after_training_changes_nothing_that_it_reads(
     either: tuple[list[Event], list[Event]], history_lag: int
 ) -> None:

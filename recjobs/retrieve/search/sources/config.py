@@ -121,23 +121,9 @@ class SourcesConfig(Section):
     @property
     def quotas(self) -> dict[str, int]:
         """Quota by source beside the towers, of the sources that are on."""
-        quotas = {
-            "cooccurrence": self.cooccurrence.quota,
-            "repeat": self.repeat.quota,
-            "segment": self.segment.quota,
-            "new": self.new.quota,
-            "ease": self.ease.quota,
-        }
-        return {name: quota for name, quota in quotas.items() if quota}
+        return {name: source.quota for name, source in self if name != "towers" and source.quota}
 
     @property
     def weights(self) -> dict[str, float]:
         """Weight by source."""
-        return {
-            "towers": self.towers.weight,
-            "cooccurrence": self.cooccurrence.weight,
-            "repeat": self.repeat.weight,
-            "segment": self.segment.weight,
-            "new": self.new.weight,
-            "ease": self.ease.weight,
-        }
+        return {name: source.weight for name, source in self}

@@ -20,10 +20,9 @@ from recjobs.errors import SettingsError
 from recjobs.retrieve.search.sources.config import EaseConfig
 from recjobs.retrieve.search.sources.cooccurrence import Sequences
 from recjobs.retrieve.search.sources.scores import SparseScores, csr
-from recjobs.retrieve.search.sources.users import Users
+from recjobs.retrieve.search.sources.users import DAY, Users
 
 Floats = npt.NDArray[np.float32]
-DAY = 86_400
 _ROWS_AT_ONCE = 512
 
 

@@ -9,10 +9,9 @@ import polars as pl
 from recjobs import columns
 from recjobs.retrieve.search.sources.config import NewConfig
 from recjobs.retrieve.search.sources.scores import Floats, TableScores, top_of
-from recjobs.retrieve.search.sources.users import Users
+from recjobs.retrieve.search.sources.users import DAY, Users
 
 ITEM_COLUMNS = (columns.ITEM_INDEX, columns.CREATED_AT, columns.FIRST_EVENT, columns.N_USERS)
-DAY = 86_400
 
 
 class Fresh:

@@ -187,15 +187,21 @@ def _nearest(task: LearningTask, parts: Sequence[str], events: npt.NDArray[np.fl
         weight = weight.astype(np.float64)
         total = total + sparse.coo_matrix((weight, (row, column)), shape=total.shape).tocsr()
     row, column, score = neighbours(total, events, task.settings.cooccurrence)
-    table = pa.table(
-        {
-            columns.ITEM_INDEX: row.astype(np.int32),
-            columns.SIMILAR_INDEX: column.astype(np.int32),
-            columns.SCORE: score,
-        }
-    )
-    write_table(table, storage.join(task.folder, SIMILARITIES, columns.part_name(bucket)))
+    _write_similar(task, SIMILARITIES, bucket, row, column, score)
     return {"pairs": len(row)}
+
+
+def _write_similar(
+    task: LearningTask,
+    learnt: str,
+    bucket: int,
+    row: npt.NDArray[np.integer],
+    column: npt.NDArray[np.integer],
+    score: npt.NDArray[np.float32],
+) -> None:
+    """What item index `row` says of item index `column`."""
+    pairs = {columns.ITEM_INDEX: row.astype(np.int32), columns.SIMILAR_INDEX: column.astype(np.int32)}
+    write_table(pa.table({**pairs, columns.SCORE: score}), storage.join(task.folder, learnt, columns.part_name(bucket)))
 
 
 def _write_intervals(task: LearningTask, parts: Sequence[str]) -> None:
@@ -221,7 +227,7 @@ def _write_demand(task: LearningTask, parts: Sequence[str]) -> None:
 def _write_ease(task: LearningTask, parts: Sequence[str]) -> None:
     """Sums XᵀX over the shards and writes the strongest weights."""
     settings = task.settings.ease
-    items = min(settings.most_items, len(_added(task, parts[:1], _EVENTS)) - 1)
+    items = min(settings.most_items, read_table(task.items, [columns.ITEM_INDEX]).num_rows)
     gram = np.zeros((items, items), np.float32)
     for part in parts:
         table = read_table(_aside(task, EASE, part))
@@ -229,5 +235,4 @@ def _write_ease(task: LearningTask, parts: Sequence[str]) -> None:
         shape = (int(row.max(initial=-1)) + 1, items)
         add_gram(gram, sparse.coo_matrix((np.ones(len(row), np.float32), (row, column)), shape=shape).tocsr())
     row, column, weight = strongest(item_weights(gram, settings.l2), settings.neighbours)
-    table = pa.table({columns.ITEM_INDEX: row + 1, columns.SIMILAR_INDEX: column + 1, columns.SCORE: weight})
-    write_table(table, storage.join(task.folder, EASE, columns.part_name(0)))
+    _write_similar(task, EASE, 0, row + 1, column + 1, weight)

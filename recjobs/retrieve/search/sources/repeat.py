@@ -10,10 +10,9 @@ import numpy.typing as npt
 from recjobs.retrieve.search.sources.config import RepeatConfig
 from recjobs.retrieve.search.sources.cooccurrence import Sequences
 from recjobs.retrieve.search.sources.scores import SparseScores, csr
-from recjobs.retrieve.search.sources.users import Users
+from recjobs.retrieve.search.sources.users import DAY, Users
 
 Numbers = npt.NDArray[np.float64]
-DAY = 86_400
 
 
 def gap_sums(events: Sequences, items: int) -> tuple[Numbers, Numbers]:

@@ -10,10 +10,9 @@ from recjobs import columns
 from recjobs.retrieve.search.sources.config import SegmentConfig
 from recjobs.retrieve.search.sources.cooccurrence import Sequences
 from recjobs.retrieve.search.sources.scores import Floats, TableScores, top_of
-from recjobs.retrieve.search.sources.users import ALL, Users
+from recjobs.retrieve.search.sources.users import ALL, DAY, Users
 
 WEIGHT = "weight"
-DAY = 86_400
 
 
 def segment_demand(

@@ -17,6 +17,8 @@ from recjobs.retrieve.search.sources.config import SourcesConfig
 from recjobs.retrieve.search.vectors import read_table
 
 ALL = columns.GLOBAL_SEGMENT
+DAY = 86_400
+"""Seconds."""
 _PAIRS = (columns.PAIR_ITEM, columns.PAIR_TYPE, columns.PAIR_COUNT, columns.PAIR_LAST)
 
 
