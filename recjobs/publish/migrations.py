@@ -146,6 +146,10 @@ def _migrate(connection: Connection, schema: str) -> Status:
         # To replace a view takes a lock that readers queue behind: step back when it can't be had at once.
         cursor.execute("select set_config('lock_timeout', %s, true)", (_LOCK_TIMEOUT,))
         if not before.current:
+            if all(name.split("/")[0] in REPLACEABLE for name in before.pending):
+                # Readers wait until the commit is over, so it does not wait for the disk; a crash that loses it leaves
+                # the old views and functions, to be replaced again.
+                cursor.execute("set local synchronous_commit = off")
             _make_roles(cursor)
             _make_schema(cursor, schema)
             _apply(cursor, schema, before)
@@ -253,15 +257,27 @@ def _make_schema(cursor: Cursor, schema: str) -> None:
 
 
 def _apply(cursor: Cursor, schema: str, before: Status) -> None:
+    """Runs what is pending: each migration by itself, then all views and functions in one message to the server.
+
+    Readers queue behind a replaced view until the transaction ends, so nothing in between waits for this process.
+    """
+    pending = [script for script in scripts() if script.name in before.pending]
+    for script in pending:
+        log.info("schema %s: %s", schema, script.name)
+    for script in pending:
+        if not script.replaceable:
+            cursor.execute(_applied(script, schema))
+    if replaced := [_applied(script, schema) for script in pending if script.replaceable]:
+        cursor.execute(sql.SQL(";\n").join(replaced))
+
+
+def _applied(script: Script, schema: str) -> sql.Composed:
+    """The script's statements, and that it was applied."""
     record = sql.SQL(
-        "insert into {}.schema_migrations (name, checksum) values (%s, %s) "
+        "insert into {}.schema_migrations (name, checksum) values ({}, {}) "
         "on conflict (name) do update set checksum = excluded.checksum, applied_at = clock_timestamp()"
-    ).format(sql.Identifier(schema))
-    for script in scripts():
-        if script.name in before.pending:
-            log.info("schema %s: %s", schema, script.name)
-            cursor.execute(script.render(schema))
-            cursor.execute(record, (script.name, script.checksum))
+    ).format(sql.Identifier(schema), sql.Literal(script.name), sql.Literal(script.checksum))
+    return sql.SQL(";\n").join([script.render(schema), record])
 
 
 def _grant(cursor: Cursor, schema: str) -> None:
@@ -273,11 +289,15 @@ def _grant(cursor: Cursor, schema: str) -> None:
     views = sql.SQL(", ").join(
         sql.Identifier(schema, script.name.split("/")[1]) for script in scripts() if script.name.startswith("views/")
     )
-    cursor.execute(sql.SQL("grant usage on schema {schema} to {reader}").format(**names))
-    cursor.execute(sql.SQL("grant select on {views} to {reader}").format(views=views, **names))
+    grants = [
+        sql.SQL("grant usage on schema {schema} to {reader}").format(**names),
+        sql.SQL("grant select on {views} to {reader}").format(views=views, **names),
+    ]
     for function in _functions(cursor, schema):
-        cursor.execute(sql.SQL("revoke all on function {} from public").format(function))
-        cursor.execute(sql.SQL("grant execute on function {} to {reader}").format(function, **names))
+        grants.append(sql.SQL("revoke all on function {} from public").format(function))
+        grants.append(sql.SQL("grant execute on function {} to {reader}").format(function, **names))
+    # One message, as above: the views are still locked.
+    cursor.execute(sql.SQL("; ").join(grants))
 
 
 def _functions(cursor: Cursor, schema: str) -> list[sql.Composable]:
