@@ -32,10 +32,10 @@ down: $(READY) ## Stop Airflow and the embedded Postgres
 	@$(BIN)/python -m recjobs.airflow down
 
 test: $(READY) ## Run the tests, the slow ones left out
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 slow: $(READY) ## Run the slow tests: whole nights, older versions of PostgreSQL
-	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff check .

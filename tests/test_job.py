@@ -1,4 +1,8 @@
-"""The whole job on a small generated marketplace: every stage for real, two nights, into a real Postgres."""
+"""The whole job on a small generated marketplace: every stage for real, two nights, into a real Postgres.
+
+Twenty processes one after the other take four minutes: slow, so run in CI. `tests/forgetting` has one such night
+of a smaller shop, within one process.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from recjobs.sources.marketplace.generation import generate
 from recjobs.stages import manifest_of, run_step
 from tests.database import own_server
 
+pytestmark = pytest.mark.slow
 FIRST, SECOND = date(2026, 3, 29), date(2026, 3, 30)
 LENGTH = 20
 

@@ -29,7 +29,7 @@ from tests.retrieve.tastes import (
     trained,
 )
 
-ENCODERS = ("attention", "mean", pytest.param("gru", marks=pytest.mark.slow))
+ENCODERS = ("attention", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mean", "gru")))
 EPOCHS = {"attention": 12, "mean": 12, "gru": 24}
 """The recurrent unit has no mean of the history to fall back on, and needs longer to hear of weekdays."""
 

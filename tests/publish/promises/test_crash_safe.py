@@ -233,6 +233,7 @@ def beat(nights: Nights, strike: Strike, times: int, seed: int) -> tuple[Counter
     return phases, ends, readers
 
 
+@pytest.mark.slow
 def test_crash_safe_when_the_loader_is_killed_at_any_statement(nights: Nights) -> None:
     _, ends, readers = beat(nights, kill_loader, 21, seed=1)
     assert ends == {"killed": 21}
@@ -271,8 +272,8 @@ def test_crash_safe_when_the_loader_is_killed_at_any_moment(nights: Nights) -> N
 
 
 def test_crash_safe_when_its_backend_is_terminated(nights: Nights) -> None:
-    _, ends, readers = beat(nights, terminate_backend(database_url(nights.database)), 14, seed=3)
-    assert ends == {"retryable DatabaseUnavailableError": 14}
+    _, ends, readers = beat(nights, terminate_backend(database_url(nights.database)), 7, seed=3)
+    assert ends == {"retryable DatabaseUnavailableError": 7}
     assert not readers.breaks
 
 
