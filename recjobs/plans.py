@@ -94,8 +94,7 @@ def load_plan(uri: str) -> Plan:
 
 def recipe_settings(settings: Settings, stage: str) -> dict[str, Any]:
     """The settings that decide what `stage` makes: the sections it declares, without locations and secrets."""
-    sections = {"dataset", "seed", "events", *STAGES[stage].sections} - {"database"}
-    return settings.model_dump(mode="json", include=sections, exclude=_LOCATIONS)
+    return settings.recipe([name for name in STAGES[stage].sections if name != "database"], _LOCATIONS)
 
 
 def changed_sources(plan: Plan, sources: Sources, step: str = "extract") -> list[str]:

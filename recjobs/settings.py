@@ -118,30 +118,54 @@ class Settings(BaseSettings):
     def view(self, sections: Sequence[str]) -> Settings:
         """These settings with only `sections` set: reading another raises AttributeError.
 
+        `retrieve.train` is that part of the section `retrieve` alone.
         A stage's recipe is the digest of the sections it declares, so it must see no others.
         """
         return cast(Settings, _View(self, tuple(sections)))
 
+    def recipe(self, sections: Sequence[str], without: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of `sections`, as `view` shows them, and of what every stage may read; JSON, `without` some."""
+        values = ("dataset", "seed", "events")
+        return self.model_dump(mode="json", include=_tree((*values, *sections)), exclude=dict(without))
+
+
+def _tree(sections: Sequence[str]) -> dict[str, Any]:
+    """Dotted names as pydantic's `include`: {"retrieve": {"train": True}}; a whole section holds its parts."""
+    tree: dict[str, Any] = {}
+    for dotted in sections:
+        if any(dotted.startswith(f"{whole}.") for whole in sections):
+            continue
+        *path, last = dotted.split(".")
+        level = tree
+        for part in path:
+            level = level.setdefault(part, {})
+        level[last] = True
+    return tree
+
 
 class _View:
-    """What `Settings.view` gives."""
+    """What `Settings.view` gives: the settings, or a section of which some parts alone are declared."""
 
     _ALWAYS = ("dataset", "seed", "events", "tasks", "event_codes")
 
-    def __init__(self, settings: Settings, sections: tuple[str, ...]) -> None:
+    def __init__(self, settings: Any, sections: tuple[str, ...], place: str = "") -> None:
         self._settings = settings
         self._sections = sections
+        self._place = place
 
     def __getattr__(self, name: str) -> Any:
-        if name in self._ALWAYS or name in self._sections:
+        dotted = f"{self._place}{name}"
+        if dotted in self._ALWAYS or dotted in self._sections:
             return getattr(self._settings, name)
+        if any(section.startswith(f"{dotted}.") for section in self._sections):
+            return _View(getattr(self._settings, name), self._sections, f"{dotted}.")
         raise AttributeError(
-            f"this stage does not declare the settings section {name!r}; add it to the stage's "
+            f"this stage does not declare the settings section {dotted!r}; add it to the stage's "
             "entry in recjobs/flow.py so that its recipe changes with it"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_View, (self._settings, self._sections))
+        return (_View, (self._settings, self._sections, self._place))
 
 
 def config_path(name: str) -> Path:

@@ -133,6 +133,25 @@ def test_other_settings_or_shards_start_anew(config: str, change: dict[str, obje
     assert any("settings have changed" in note for note in plan.notes)
 
 
+@pytest.mark.parametrize(
+    ("change", "goes_on"),
+    [
+        ({"retrieve__search__candidates": 7}, True),
+        ({"rank__train__epochs": 9}, True),
+        ({"retrieve__train__epochs": 9}, False),
+    ],
+)
+def test_towers_go_on_unless_their_own_settings_have_changed(
+    config: str, change: dict[str, object], goes_on: bool
+) -> None:
+    before = plan_of(config, ago(1))
+    finish(before)
+    kept = made(before, "retrieve/train") if goes_on else None
+    night = plan_of(config, **change)
+    assert towers(night) == (kept or made(night, "earlier/retrieve/train"))
+    assert states(night) == made(before, "extract")
+
+
 def test_other_code_starts_anew(config: str) -> None:
     finish(plan_of(config, ago(1)), "extract", code_version="0.1.0+other")
     plan = plan_of(config)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
 from recjobs.errors import SettingsError
+from recjobs.flow import STAGES
 from recjobs.settings import SHIPPED, Settings, load_settings, parse_overrides, settings_from_dump
 
 MINIMAL = """
@@ -116,6 +118,32 @@ def test_a_view_shows_only_what_the_stage_declares(config: Path) -> None:
     assert pickle.loads(pickle.dumps(view)).retrieve.train.epochs == view.retrieve.train.epochs
     with pytest.raises(AttributeError, match=r"'compose'.*recjobs/flow\.py"):
         _ = view.compose
+
+
+def test_a_view_of_a_part_of_a_section_hides_the_rest_of_it(config: Path) -> None:
+    settings = load_settings(str(config))
+    view = pickle.loads(pickle.dumps(settings.view(["retrieve.train", "beam"])))
+    assert view.retrieve.train == settings.retrieve.train
+    assert view.beam == settings.beam
+    with pytest.raises(AttributeError, match=r"'retrieve\.search'.*recjobs/flow\.py"):
+        _ = view.retrieve.search
+
+
+def test_a_recipe_holds_what_the_view_shows(config: Path) -> None:
+    settings = load_settings(str(config))
+    part = settings.recipe(["retrieve.train", "beam"], {"beam": {"options"}})
+    assert set(part) == {"dataset", "seed", "events", "retrieve", "beam"}
+    assert part["retrieve"] == {"train": settings.retrieve.train.model_dump(mode="json")}
+    assert part["beam"] == {"runner": "local", "shards": settings.beam.shards}
+    assert set(settings.recipe(["retrieve.train", "retrieve"], {})["retrieve"]) == {"train", "search"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_declares_settings_that_there_are(config: Path, stage: str) -> None:
+    settings = load_settings(str(config))
+    for section in STAGES[stage].sections:
+        attrgetter(section)(settings)
+        attrgetter(section)(settings.view(STAGES[stage].sections))
 
 
 def test_a_database_password_is_not_shown(config: Path) -> None:
