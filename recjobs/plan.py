@@ -185,7 +185,7 @@ def _planned_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _identity(file: SourceFile) -> list[str | None]:
-    return [str(file.day) if file.day else None, file.uri.rsplit("/", 1)[-1], file.digest]
+    return [str(file.day) if file.day else None, file.name, file.digest]
 
 
 def _pins(settings: Settings, step: Step) -> list[Any]:
