@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.warm_report import FULL, WARM
-from benchmarks.warm_start import EXTRACT, SECTIONS, TRAIN, Bench, bench_of, finished
+from benchmarks.warm_start import EXTRACT, TRAIN, Bench, bench_of, finished
+from recjobs.flow import STAGES
 from recjobs.manifest import Manifest
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.train.blueprint import blueprint
@@ -87,13 +88,13 @@ def _tested(bench: Bench, trained: Manifest, its_extract: Manifest, before: Mani
 
 def _carried(bench: Bench, trained: Manifest, its_extract: Manifest, tonight: Manifest) -> TwoTower:
     tf.keras.utils.set_random_seed(bench.settings.seed)
-    model = blueprint(tonight, bench.settings.view(SECTIONS[TRAIN]), tonight.ds).towers()
+    model = blueprint(tonight, bench.settings.view(STAGES[TRAIN].sections), tonight.ds).towers()
     carried_into(model, trained, its_extract, tonight)
     return model
 
 
 def _foreseen(bench: Bench, model: TwoTower, before: Manifest, tonight: Manifest) -> Foresight:
-    settings = bench.settings.view(SECTIONS[TRAIN])
+    settings = bench.settings.view(STAGES[TRAIN].sections)
     return foresight(model, users_of(model, before, tonight), before, tonight, tonight.ds, settings)
 
 

@@ -35,13 +35,13 @@ from benchmarks.warm_report import AGAIN, FULL, WARM, Judged, Night, table_of, w
 from recjobs import columns as c
 from recjobs import manifest, storage
 from recjobs.evaluate.outcomes import outcomes_from_sources
+from recjobs.flow import STAGES
 from recjobs.manifest import PREVIOUS_EXTRACT, PREVIOUS_TRAIN, Inputs, Manifest, Output
 from recjobs.settings import Settings, home, load_settings, parse_overrides
 from recjobs.sources.marketplace.generation import generate
 from recjobs.sources.pinning import pin_sources
 
 EXTRACT, TRAIN = "extract", "retrieve/train"
-SECTIONS = {EXTRACT: ("time", "items", "users", "beam", "extract"), TRAIN: ("retrieve", "items", "users", "beam")}
 
 LAST = date(2026, 6, 30)
 """The day that the last night's lists are judged on."""
@@ -225,7 +225,7 @@ def _extract(settings: Settings, runs: Path, ds: date, before: Manifest | None =
         pinned = {} if before is None else {PREVIOUS_EXTRACT: before}
         inputs = Inputs(ds, cutoffs, pinned, pin_sources(settings, ds))
         out = Output(EXTRACT, ds, "bench", cutoffs, str(runs / EXTRACT / str(ds)))
-        done = run(inputs, settings.view(SECTIONS[EXTRACT]), out)
+        done = run(inputs, settings.view(STAGES[EXTRACT].sections), out)
         manifest.store(done.model_copy(update={"sources": inputs.sources}), out.run_folder)
     return manifest.load(uri)
 
@@ -239,7 +239,7 @@ def _train(settings: Settings, runs: Path, pinned: dict[str, Manifest]) -> Manif
     if not storage.exists(uri):
         out = Output(TRAIN, extract.ds, "bench", extract.cutoffs, str(runs / str(extract.ds)))
         started, used = time.perf_counter(), time.process_time()
-        done = run(Inputs(extract.ds, extract.cutoffs, pinned), settings.view(SECTIONS[TRAIN]), out)
+        done = run(Inputs(extract.ds, extract.cutoffs, pinned), settings.view(STAGES[TRAIN].sections), out)
         timings = done.timings | {"total": time.perf_counter() - started}
         cost = {"timings": timings, "cpu_seconds": time.process_time() - used}
         manifest.store(done.model_copy(update=cost), out.run_folder)

@@ -9,7 +9,7 @@ from recjobs import storage
 from recjobs.errors import RecjobsError
 from recjobs.flow import EARLIER
 from recjobs.manifest import Sources
-from recjobs.plans import Plan, changed_sources, plans_of
+from recjobs.plans import Plan, changed_sources, plans_of, relocated
 from recjobs.previous import broken, broken_past
 from recjobs.settings import Settings
 from recjobs.sources.pinning import pin_sources
@@ -44,10 +44,11 @@ def status_of(settings: Settings, ds: date) -> DateStatus:
 def stale_reasons(settings: Settings, plan: Plan) -> list[str]:
     """Why `plan`'s lists are no longer what its date would give: a changed file, or an ancestor made anew.
 
-    Changed settings or code are no such reason: they are somebody's decision, for the next run.
+    Changed settings or code are no such reason: they are somebody's decision, for the next run. Nor are the same files
+    in another folder.
     """
     try:
-        now = pin_sources(plan.stage_settings(), plan.ds)
+        now = pin_sources(relocated(plan, settings), plan.ds)
     except RecjobsError as error:
         return [str(error)]
     return [

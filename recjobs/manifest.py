@@ -62,6 +62,11 @@ class SourceFile(_Record):
     day: date | None = None
     """The arrival day or snapshot date it belongs to; none for an undated snapshot."""
 
+    @property
+    def name(self) -> str:
+        """Its name without the folders."""
+        return self.uri.rsplit("/", 1)[-1]
+
 
 SOURCE_KINDS = ("events", "items", "users")
 

@@ -71,14 +71,17 @@ def plan_run(config: str, ds: date, overrides: Mapping[str, Any] | None = None) 
     Raises:
         NotArrivedError: the events of `ds` are not there yet.
         MissingDateError: a day in the window, or everything before `ds - label_days`, is missing.
-        SettingsError: see `load_settings`; or `overrides` hold the database's URL.
+        SettingsError: see `load_settings` and `check_names`; or `overrides` hold the database's URL.
     """
     if "database.url" in (overrides or {}):
         raise SettingsError(
             "database.url can't be overridden for one run: it holds a password, and a run's overrides are stored. "
             "Set it in the config file, or as RECJOBS__DATABASE__URL."
         )
+    from recjobs.names import check_names  # it loads polars, which no DAG may at parse
+
     settings = load_settings(config, overrides)
+    check_names(settings)
     return store_plan(make_plan(settings, config, ds), settings)
 
 
@@ -182,7 +185,7 @@ def _planned_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _identity(file: SourceFile) -> list[str | None]:
-    return [str(file.day) if file.day else None, file.uri.rsplit("/", 1)[-1], file.digest]
+    return [str(file.day) if file.day else None, file.name, file.digest]
 
 
 def _pins(settings: Settings, step: Step) -> list[Any]:

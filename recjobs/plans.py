@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -59,6 +60,17 @@ class Plan(_Record):
         return settings_from_dump({**self.settings, "database": database})
 
 
+def relocated(plan: Plan, settings: Settings) -> Settings:
+    """The settings of `plan` with the places of `settings`: who moves the data has changed none of it."""
+    now = settings.model_dump(mode="json")
+    moved = {
+        section: {**then, **{key: now[section][key] for key in keys}}
+        for section, keys in _LOCATIONS.items()
+        if (then := plan.settings[section]) and now[section]
+    }
+    return settings_from_dump({**plan.settings, **moved, "root": now["root"]})
+
+
 def plan_uri(settings: Settings, ds: date, sequence: int) -> str:
     """Where the plan of that date and number stands."""
     return storage.join(settings.artefacts, "plan", f"ds={ds}", f"{sequence:04d}", PLAN_NAME)
@@ -94,8 +106,7 @@ def load_plan(uri: str) -> Plan:
 
 def recipe_settings(settings: Settings, stage: str) -> dict[str, Any]:
     """The settings that decide what `stage` makes: the sections it declares, without locations and secrets."""
-    sections = {"dataset", "seed", "events", *STAGES[stage].sections} - {"database"}
-    return settings.model_dump(mode="json", include=sections, exclude=_LOCATIONS)
+    return settings.recipe([name for name in STAGES[stage].sections if name != "database"], _LOCATIONS)
 
 
 def changed_sources(plan: Plan, sources: Sources, step: str = "extract") -> list[str]:
@@ -109,12 +120,28 @@ def changed_sources(plan: Plan, sources: Sources, step: str = "extract") -> list
 
 
 def differences(kind: str, before: Iterable[SourceFile], now: Iterable[SourceFile]) -> list[str]:
-    """Which files are new, gone or different, a line each."""
-    old, new = ({file.uri: file for file in files} for files in (before, now))
-    return sorted(
-        [
-            *(f"{kind}: {uri} is new" for uri in new.keys() - old.keys()),
-            *(f"{kind}: {uri} is gone" for uri in old.keys() - new.keys()),
-            *(f"{kind}: {uri} has changed" for uri in new.keys() & old.keys() if new[uri].digest != old[uri].digest),
-        ]
-    )
+    """Which files are new, gone or different, a line each.
+
+    A file is known by its day and name, as in a recipe: one that lies elsewhere now is the same.
+    """
+    old, new = _by_identity(before), _by_identity(now)
+    come = [file for key in new.keys() - old.keys() for file in new[key]]
+    gone = [file for key in old.keys() - new.keys() for file in old[key]]
+    changed = [file for key in old.keys() & new.keys() for file in _changed(old[key], new[key])]
+    told = ((come, "is new"), (gone, "is gone"), (changed, "has changed"))
+    return sorted(f"{kind}: {file.uri} {what}" for files, what in told for file in files)
+
+
+def _by_identity(files: Iterable[SourceFile]) -> dict[tuple[date | None, str], list[SourceFile]]:
+    """Files by day and name; a day may have several of one name, in folders of its own."""
+    found: dict[tuple[date | None, str], list[SourceFile]] = {}
+    for file in files:
+        found.setdefault((file.day, file.name), []).append(file)
+    return found
+
+
+def _changed(before: Sequence[SourceFile], now: Sequence[SourceFile]) -> list[SourceFile]:
+    """Those of `now`, else of `before`, whose content the others have less often."""
+    left = Counter(file.digest for file in now) - Counter(file.digest for file in before)
+    gone = Counter(file.digest for file in before) - Counter(file.digest for file in now)
+    return [file for file in now if left[file.digest]] or [file for file in before if gone[file.digest]]

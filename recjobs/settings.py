@@ -7,16 +7,14 @@ from `RECJOBS_HOME`, else from the checkout that holds this package, else from t
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin
+from typing import Any, cast
 
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -34,6 +32,7 @@ from recjobs.pipeline import BeamConfig
 from recjobs.publish.config import DatabaseConfig, PublishConfig
 from recjobs.rank.config import RankConfig
 from recjobs.retrieve.config import RetrieveConfig
+from recjobs.setting_faults import given_by, nearest, told
 from recjobs.sources.config import EventsSource, ItemsSource, TimeConfig, UsersSource
 from recjobs.sources.marketplace.config import MarketplaceConfig
 
@@ -118,30 +117,54 @@ class Settings(BaseSettings):
     def view(self, sections: Sequence[str]) -> Settings:
         """These settings with only `sections` set: reading another raises AttributeError.
 
+        `retrieve.train` is that part of the section `retrieve` alone.
         A stage's recipe is the digest of the sections it declares, so it must see no others.
         """
         return cast(Settings, _View(self, tuple(sections)))
 
+    def recipe(self, sections: Sequence[str], without: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of `sections`, as `view` shows them, and of what every stage may read; JSON, `without` some."""
+        values = ("dataset", "seed", "events")
+        return self.model_dump(mode="json", include=_tree((*values, *sections)), exclude=dict(without))
+
+
+def _tree(sections: Sequence[str]) -> dict[str, Any]:
+    """Dotted names as pydantic's `include`: {"retrieve": {"train": True}}; a whole section holds its parts."""
+    tree: dict[str, Any] = {}
+    for dotted in sections:
+        if any(dotted.startswith(f"{whole}.") for whole in sections):
+            continue
+        *path, last = dotted.split(".")
+        level = tree
+        for part in path:
+            level = level.setdefault(part, {})
+        level[last] = True
+    return tree
+
 
 class _View:
-    """What `Settings.view` gives."""
+    """What `Settings.view` gives: the settings, or a section of which some parts alone are declared."""
 
     _ALWAYS = ("dataset", "seed", "events", "tasks", "event_codes")
 
-    def __init__(self, settings: Settings, sections: tuple[str, ...]) -> None:
+    def __init__(self, settings: Any, sections: tuple[str, ...], place: str = "") -> None:
         self._settings = settings
         self._sections = sections
+        self._place = place
 
     def __getattr__(self, name: str) -> Any:
-        if name in self._ALWAYS or name in self._sections:
+        dotted = f"{self._place}{name}"
+        if dotted in self._ALWAYS or dotted in self._sections:
             return getattr(self._settings, name)
+        if any(section.startswith(f"{dotted}.") for section in self._sections):
+            return _View(getattr(self._settings, name), self._sections, f"{dotted}.")
         raise AttributeError(
-            f"this stage does not declare the settings section {name!r}; add it to the stage's "
+            f"this stage does not declare the settings section {dotted!r}; add it to the stage's "
             "entry in recjobs/flow.py so that its recipe changes with it"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_View, (self._settings, self._sections))
+        return (_View, (self._settings, self._sections, self._place))
 
 
 def config_path(name: str) -> Path:
@@ -171,12 +194,22 @@ def load_settings(config: str, overrides: Mapping[str, Any] | None = None) -> Se
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: no valid TOML: {error}.", config=str(path)) from error
     except ValidationError as error:
-        raise SettingsError(_faults(error.errors(), path, overrides or {}), config=str(path)) from error
+        given = given_by(overrides or {}, _environment(), tomllib.loads(path.read_text()), str(path))
+        raise SettingsError(told(error.errors(), Settings, given, str(path)), config=str(path)) from error
 
 
 def settings_from_dump(dump: Mapping[str, Any]) -> Settings:
-    """The settings that `dump` (every value of a `model_dump`) describes, whatever file or environment say now."""
-    return Settings(**{_CONFIG_FILE: None, **dump})
+    """The settings that `dump` (every value of a `model_dump`) describes, whatever file or environment say now.
+
+    Raises:
+        SettingsError: they are none of this version.
+    """
+    try:
+        return Settings(**{_CONFIG_FILE: None, **dump})
+    except ValidationError as error:
+        raise SettingsError(
+            told(error.errors(), Settings, [], "stored settings, of another version; plan the date again")
+        ) from error
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
@@ -208,79 +241,17 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX)}
+
+
 def _check_environment() -> None:
     """pydantic-settings passes over a variable whose first part it doesn't know; a typo must fail."""
-    for variable in os.environ:
-        if variable.startswith(ENVIRONMENT_PREFIX):
-            section = variable.removeprefix(ENVIRONMENT_PREFIX).split("__")[0].lower()
-            if section not in Settings.model_fields:
-                raise SettingsError(
-                    f"environment variable {variable}: unknown setting {section!r}."
-                    f"{_nearest(section, Settings.model_fields)}",
-                    variable=variable,
-                )
-
-
-def _faults(faults: Sequence[ErrorDetails], path: Path, overrides: Mapping[str, Any]) -> str:
-    """Each fault below what brought it: a run's override, a variable of the environment, else the file."""
-    by_source: dict[str, list[str]] = {}
-    for fault in faults:
-        by_source.setdefault(_source_of(fault, path, overrides), []).append(_describe(fault))
-    return "\n".join(f"{source}:\n  " + "\n  ".join(described) for source, described in by_source.items())
-
-
-def _source_of(fault: ErrorDetails, path: Path, overrides: Mapping[str, Any]) -> str:
-    """Without the value: it may be a URL with a password."""
-    place = [str(part) for part in fault["loc"]]
-    for dotted in overrides:
-        key = dotted.split(".")
-        # The second: a section where a value belongs, as `seed.x=1` makes it.
-        if key == place[: len(key)] or (key[: len(place)] == place and fault["type"].endswith("_type")):
-            return f"override {dotted}"
-    for variable in os.environ:
-        parts = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        if variable.startswith(ENVIRONMENT_PREFIX) and parts == [part.lower() for part in place[: len(parts)]]:
-            return f"environment variable {variable}"
-    return str(path)
-
-
-def _describe(fault: ErrorDetails) -> str:
-    place = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        *parents, last = fault["loc"]
-        known = _fields_at([str(part) for part in parents])
-        return f"{place}: unknown key.{_nearest(str(last), known)}"
-    given = "" if fault["type"] == "missing" else f", got {fault['input']!r}"
-    return f"{place}: {fault['msg']}{given}."
-
-
-def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f" Did you mean {close[0]!r}?"
-    return f" Known here: {', '.join(sorted(names))}." if names else ""
-
-
-def _fields_at(path: Sequence[str]) -> list[str]:
-    """The keys known at `path`; a free key (an event type's name, say) is stepped over."""
-    model: type[BaseModel] = Settings
-    parts = iter(path)
-    for part in parts:
-        if part not in model.model_fields:
-            return []
-        annotation = model.model_fields[part].annotation
-        section = _section_of(annotation)
-        if section is None:
-            return []
-        if get_origin(annotation) is dict:
-            next(parts, None)
-        model = section
-    return list(model.model_fields)
-
-
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
+    for variable in _environment():
+        section = variable.removeprefix(ENVIRONMENT_PREFIX).split("__")[0].lower()
+        if section not in Settings.model_fields:
+            raise SettingsError(
+                f"environment variable {variable}: unknown setting {section!r}."
+                f"{nearest(section, Settings.model_fields)}",
+                variable=variable,
+            )

@@ -33,10 +33,28 @@ def test_changed_events_give_another_plan_and_other_runs(config: str, tmp_path: 
     assert all(before.steps[name].run != after.steps[name].run for name in before.steps)
 
 
-def test_a_setting_changes_only_the_stages_that_read_it_and_those_behind(config: str) -> None:
-    before, after = plan_of(config), plan_of(config, compose__cold_threshold=7)
+BEHIND = {"compose", "evaluate", "publish"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "first"),
+    [
+        ("compose__cold_threshold", 7, set()),
+        ("rank__score__batch_size", 512, {"rank/score"}),
+        ("rank__train__epochs", 9, {"rank/train", "rank/score"}),
+        (
+            "retrieve__search__sources__segment__quota",
+            7,
+            {"earlier/retrieve/search", "retrieve/search", "rank/train", "rank/score"},
+        ),
+    ],
+)
+def test_a_setting_changes_only_the_stages_that_read_it_and_those_behind(
+    config: str, setting: str, value: int, first: set[str]
+) -> None:
+    before, after = plan_of(config), plan_of(config, **{setting: value})
     changed = {name for name in before.steps if before.steps[name].run != after.steps[name].run}
-    assert changed == {"compose", "evaluate", "publish"}
+    assert changed == first | BEHIND
 
 
 def test_where_things_are_and_how_they_run_change_no_recipe(config: str, tmp_path: Path) -> None:

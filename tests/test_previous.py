@@ -9,8 +9,9 @@ import pytest
 
 from recjobs import storage
 from recjobs.lineage import stale_reasons
-from recjobs.manifest import Check
+from recjobs.manifest import Check, SourceFile
 from recjobs.plan import Plan
+from recjobs.plans import differences
 from recjobs.settings import load_settings
 from tests.planned import DS, finish, open_shop, plan_of, write_events
 
@@ -133,6 +134,25 @@ def test_other_settings_or_shards_start_anew(config: str, change: dict[str, obje
     assert any("settings have changed" in note for note in plan.notes)
 
 
+@pytest.mark.parametrize(
+    ("change", "goes_on"),
+    [
+        ({"retrieve__search__candidates": 7}, True),
+        ({"rank__train__epochs": 9}, True),
+        ({"retrieve__train__epochs": 9}, False),
+    ],
+)
+def test_towers_go_on_unless_their_own_settings_have_changed(
+    config: str, change: dict[str, object], goes_on: bool
+) -> None:
+    before = plan_of(config, ago(1))
+    finish(before)
+    kept = made(before, "retrieve/train") if goes_on else None
+    night = plan_of(config, **change)
+    assert towers(night) == (kept or made(night, "earlier/retrieve/train"))
+    assert states(night) == made(before, "extract")
+
+
 def test_other_code_starts_anew(config: str) -> None:
     finish(plan_of(config, ago(1)), "extract", code_version="0.1.0+other")
     plan = plan_of(config)
@@ -153,6 +173,41 @@ def test_changed_days_start_anew_and_make_every_night_after_stale(config: str, t
     fresh = plan_of(config)
     assert states(fresh) == made(plans[1], "extract"), "the newest night that read nothing of the changed day"
     assert towers(fresh) == made(plans[1], "retrieve/train")
+
+
+def test_moved_data_are_the_same_data(config: str, tmp_path: Path) -> None:
+    plans = []
+    for days in (2, 1):
+        plans.append(plan_of(config, ago(days)))
+        finish(plans[-1])
+    moved = tmp_path / "elsewhere"
+    (tmp_path / "events").rename(moved)
+    now = load_settings(config, {"events.path": str(moved)})
+    assert [stale_reasons(now, plan) for plan in plans] == [[], []]
+    night = plan_of(config, events__path=str(moved))
+    assert (states(night), towers(night)) == (made(plans[1], "extract"), made(plans[1], "retrieve/train"))
+    again = plan_of(config, ago(1), events__path=str(moved))
+    assert [step.run for step in again.steps.values()] == [step.run for step in plans[1].steps.values()]
+    changed = moved / f"date={ago(2)}" / "part-0.parquet"
+    changed.write_bytes(b"late")
+    assert stale_reasons(now, plans[1])[0] == f"events: {changed} has changed"
+    changed.rename(moved / f"date={ago(2)}" / "part-1.parquet")
+    assert {line.rsplit(" ", 1)[1] for line in stale_reasons(now, plans[0])} == {"gone", "new"}
+
+
+def pinned(content: str, folder: str = "a", name: str = "part-0", day: date | None = DS) -> SourceFile:
+    return SourceFile(uri=f"{folder}/{name}", digest=content, size=1, day=day)
+
+
+def test_files_of_one_day_and_name_are_told_apart_by_their_content() -> None:
+    before = [pinned("x", "a/hour=1"), pinned("x", "a/hour=2"), pinned("y", "a/hour=3")]
+    assert differences("events", before, [pinned("y", "b/hour=1"), pinned("x", "b/hour=3"), pinned("x", "c")]) == []
+    assert differences("events", before, [*before, pinned("z", "a/hour=4")]) == ["events: a/hour=4/part-0 has changed"]
+    assert differences("events", before, before[:2]) == ["events: a/hour=3/part-0 has changed"]
+    assert differences("events", [pinned("x")], [pinned("x", day=ago(1))]) == [
+        "events: a/part-0 is gone",
+        "events: a/part-0 is new",
+    ]
 
 
 def test_towers_made_anew_make_all_that_went_on_from_them_stale(config: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from recjobs import storage
 from recjobs.cli.options import DEFAULT_CONFIG, AsJson, Config, Overrides, settings_of
 from recjobs.cli.printing import output, print_json
 from recjobs.errors import MissingInputError, PublishError, RecjobsError
+from recjobs.names import check_names
 from recjobs.plan import make_plan
 from recjobs.publish.connection import connected
 from recjobs.publish.migrations import status as migration_status
@@ -58,6 +59,7 @@ def examine(config: str, overrides: list[str] | None = None) -> list[Finding]:
     except RecjobsError as error:
         return [Finding("config", False, str(error))]
     checks: list[tuple[str, Callable[[Settings], str]]] = [
+        ("names", _names),
         ("events", _events),
         ("items", _items),
         ("users", _users),
@@ -73,6 +75,11 @@ def _run(name: str, check: Callable[[Settings], str], settings: Settings) -> Fin
         return Finding(name, True, check(settings))
     except RecjobsError as error:
         return Finding(name, False, str(error))
+
+
+def _names(settings: Settings) -> str:
+    check_names(settings)
+    return "every column, event type and task that settings name is there"
 
 
 def _events(settings: Settings) -> str:

@@ -8,6 +8,7 @@ path that stays. Such a copy is outside the artefacts: forgetting a user does no
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -17,14 +18,15 @@ import pyarrow.parquet as pq
 
 from recjobs import columns, storage
 from recjobs.errors import MissingInputError
+from recjobs.flow import PUBLISH
 from recjobs.manifest import MANIFEST_NAME, Manifest
-from recjobs.plan import plans_of
+from recjobs.plan import Plan, plans_of
 from recjobs.settings import Settings
 from recjobs.stages import manifest_of
 
 Kind = Literal["user", "item"]
 RUN, ID = "run", "id"
-SEARCH = "retrieve/search"
+SEARCH, LISTS = "retrieve/search", "compose"
 _PLACES = {"user": ("user_vectors", columns.USER), "item": ("item_vectors.parquet", columns.ITEM)}
 
 
@@ -37,20 +39,76 @@ class Vectors:
     run: str
     attempt: str
     files: tuple[storage.StoredFile, ...]
+    plan: int
+    published: bool
+    """Whether the lists made from them were published."""
+
+    def __str__(self) -> str:
+        published = "whose lists were published" if self.published else "whose lists were not published"
+        return f"{self.kind} vectors of {self.ds}: run {self.run}, plan {self.plan}, {published}"
 
 
-def find_vectors(settings: Settings, kind: Kind, ds: date) -> Vectors:
-    """The vectors of the newest plan of `ds` whose search is finished.
+@dataclass(frozen=True)
+class _Found:
+    """A plan with a finished search."""
+
+    plan: Plan
+    search: Manifest
+    publication: float | None
+    """Where its lists stand among those of the date that were published; None where they were not."""
+
+    @property
+    def published(self) -> bool:
+        return self.publication is not None
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """The highest is the default: the lists published last, else the newest plan."""
+        return -1.0 if self.publication is None else self.publication, self.plan.sequence
+
+    def is_run(self, run: str) -> bool:
+        """Whether `run` names the search, or the lists as `recjobs versions` names them."""
+        return run in (self.plan.steps[step].run for step in (SEARCH, LISTS))
+
+
+def find_vectors(settings: Settings, kind: Kind, ds: date, run: str | None = None) -> Vectors:
+    """The vectors of `ds` behind its published lists; those of the newest finished search where none were published.
+
+    With several published, the ones whose generation has the highest number. `run` names others: the run of the
+    search, or that of the lists as `recjobs versions` tells it.
 
     Raises:
-        MissingInputError: no search of that date is finished.
+        MissingInputError: no search of that date is finished, or none is `run`'s. The message has those that are.
     """
-    for plan in reversed(plans_of(settings, ds)):
-        if (found := manifest_of(plan, SEARCH)) is not None:
-            return Vectors(kind, ds, found.run, found.attempt, _files(found, kind))
-    raise MissingInputError(
-        f"{settings.dataset}: no finished {SEARCH} of {ds}, so there are no vectors. Run `recjobs run --date {ds}`.",
-        ds=str(ds),
+    found = [one for plan in plans_of(settings, ds) if (one := _found(plan)) is not None]
+    if not found:
+        raise MissingInputError(
+            f"{settings.dataset}: no finished {SEARCH} of {ds}, so there are no vectors. "
+            f"Run `recjobs run --date {ds}`.",
+            ds=str(ds),
+        )
+    chosen = max((one for one in found if run is None or one.is_run(run)), key=lambda one: one.rank, default=None)
+    if chosen is None:
+        raise MissingInputError(
+            f"{settings.dataset}: {run!r} is no run of {ds} with vectors. There are: {_told(found)}.",
+            ds=str(ds),
+            run=run,
+        )
+    search = chosen.search
+    return Vectors(kind, ds, search.run, search.attempt, _files(search, kind), chosen.plan.sequence, chosen.published)
+
+
+def _found(plan: Plan) -> _Found | None:
+    search = manifest_of(plan, SEARCH)
+    if search is None:
+        return None
+    publication = manifest_of(plan, PUBLISH)
+    return _Found(plan, search, None if publication is None else publication.metrics["seq"])
+
+
+def _told(found: Sequence[_Found]) -> str:
+    return ", ".join(
+        f"{one.search.run} (plan {one.plan.sequence}{', published' if one.published else ''})" for one in found
     )
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 
 from recjobs import columns
+from recjobs.flow import STAGES
 from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.settings import Settings
 from tests.planted import Planted, planted_events, planted_extract, planted_settings
 
-SECTIONS = ("retrieve", "items", "users", "beam")
+TRAIN, SEARCH = "retrieve/train", "retrieve/search"
 PLANTED = Planted(users=150, items=60, groups=3, events_per_user=14)
 """Three groups as there are three countries: a user's country gives the taste away."""
 COLD_USERS = range(135, 150)
@@ -82,17 +83,17 @@ def train(extract: Manifest, settings: Settings, folder: Path) -> Manifest:
     """`retrieve/train` below `folder`."""
     from recjobs.retrieve.train.stage import run
 
-    out = Output("retrieve/train", extract.ds, "r", extract.cutoffs, str(folder))
-    return run(Inputs(extract.ds, extract.cutoffs, {"extract": extract}), settings.view(SECTIONS), out)
+    out = Output(TRAIN, extract.ds, "r", extract.cutoffs, str(folder))
+    return run(Inputs(extract.ds, extract.cutoffs, {"extract": extract}), settings.view(STAGES[TRAIN].sections), out)
 
 
 def search(extract: Manifest, trained: Manifest, settings: Settings, folder: Path) -> Manifest:
     """`retrieve/search` below `folder`."""
     from recjobs.retrieve.search.stage import run
 
-    out = Output("retrieve/search", extract.ds, "r", extract.cutoffs, str(folder))
-    inputs = Inputs(extract.ds, extract.cutoffs, {"extract": extract, "retrieve/train": trained})
-    return run(inputs, settings.view(SECTIONS), out)
+    out = Output(SEARCH, extract.ds, "r", extract.cutoffs, str(folder))
+    inputs = Inputs(extract.ds, extract.cutoffs, {"extract": extract, TRAIN: trained})
+    return run(inputs, settings.view(STAGES[SEARCH].sections), out)
 
 
 def share_of_own_group(candidates: dict[str, list[int]], groups: dict[int, int], users: Any, k: int = 10) -> float:

@@ -14,6 +14,7 @@ import polars as pl
 from recjobs import columns, storage
 from recjobs.errors import SettingsError
 from recjobs.manifest import Manifest
+from recjobs.names import TOWER_ITEM_COLUMNS
 from recjobs.retrieve.framework import tf
 from recjobs.retrieve.item_features import ItemFeatures, item_features
 from recjobs.retrieve.train.about import About
@@ -25,18 +26,6 @@ from recjobs.retrieve.train.targets import TargetRule
 from recjobs.retrieve.train.texts import token_table
 from recjobs.retrieve.train.user_tower import UserTower
 from recjobs.settings import Settings
-
-_READ = (
-    columns.TITLE,
-    columns.DESCRIPTION,
-    columns.CATEGORY,
-    columns.BRAND,
-    columns.SELLER,
-    columns.LANGUAGE,
-    columns.PRICE,
-    columns.CREATED_AT,
-)
-"""What the item tower reads where it is there."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +128,7 @@ def without_columns(items: pl.DataFrame, ignored: Sequence[str], declared: Seque
     Raises:
         SettingsError: the towers read no such column of `items`.
     """
-    readable = {*_READ, *declared} & set(items.columns)
+    readable = {*TOWER_ITEM_COLUMNS, *declared} & set(items.columns)
     for name in ignored:
         if name not in readable:
             known = ", ".join(sorted(readable))

@@ -11,10 +11,11 @@ import pytest
 
 from recjobs import columns
 from recjobs.errors import SettingsError
+from recjobs.flow import STAGES
 from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.retrieve.search.sources.learning import LearningTask, learn
 from recjobs.retrieve.user_features import list_time
-from tests.retrieve.nights import MIXED, SECTIONS, Night, search, settings_of
+from tests.retrieve.nights import MIXED, SEARCH, Night, search, settings_of
 
 EVERY = columns.SCORED_SOURCES
 
@@ -142,7 +143,7 @@ def test_models_learn_nothing_after_train_until(night: Night, mixed: Manifest, t
     cutoffs = night.extract.cutoffs.model_copy(update={"train_until": before})
     out = Output("retrieve/search", night.extract.ds, "r", cutoffs, str(tmp_path / "lag"))
     inputs = Inputs(night.extract.ds, cutoffs, {"extract": night.extract, "retrieve/train": night.train})
-    lagging = run(inputs, settings.view(SECTIONS), out)
+    lagging = run(inputs, settings.view(STAGES[SEARCH].sections), out)
     for name in tuple(part.name for part in mixed.parts("sources") if part.name != "segments.parquet"):
         stored = Path(lagging.uri("sources", name)).read_bytes()
         assert stored == (tmp_path / "learnt" / name).read_bytes()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -8,8 +9,13 @@ import pytest
 
 from recjobs import columns as c
 from recjobs.errors import SettingsError
+from recjobs.extract.items import item_schema
+from recjobs.extract.job import Job
+from recjobs.manifest import cutoffs_of
+from recjobs.names import tower_item_columns
 from recjobs.retrieve.item_features import ItemFeatures, item_features
 from recjobs.retrieve.train.blueprint import without_columns
+from tests.planted import planted_settings
 
 DS = date(2026, 3, 31)
 
@@ -71,3 +77,17 @@ def test_without_any_column_nothing_but_the_id_is_known() -> None:
 def test_what_the_towers_do_not_read_can_not_be_ignored(column: str) -> None:
     with pytest.raises(SettingsError, match=rf"ignored_item_columns: items have no column '{column}'. Known: brand"):
         without_columns(catalogue(), [column])
+
+
+def test_what_settings_may_ignore_are_just_the_columns_that_the_towers_read(tmp_path: Path) -> None:
+    declared = {
+        "categorical": ["size", "brand"], "numeric": ["rating"], "text": ["blurb"], "vectors": ["look"],
+    }  # fmt: skip
+    settings = planted_settings(tmp_path, items={"path": "i", **declared})
+    made = Job(DS, cutoffs_of(DS, train_lag_days=0, history_lag_days=0, label_days=1), "", settings)
+    states = pl.DataFrame(pl.from_arrow(item_schema(made).empty_table()))
+    told, further = tower_item_columns(settings.items), [name for names in declared.values() for name in names]
+    without_columns(states, told, further)
+    for name in {*states.columns} - {*told}:
+        with pytest.raises(SettingsError, match=f"no column '{name}'"):
+            without_columns(states, [name], further)

@@ -14,6 +14,7 @@ from tests.retrieve.nights import extract_of
 STEPS = """
 import json, sys
 from pathlib import Path
+from recjobs.flow import STAGES
 from recjobs.manifest import load
 from recjobs.retrieve.framework import tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -22,12 +23,12 @@ from recjobs.retrieve.train import devices
 from recjobs.retrieve.train.blueprint import blueprint
 from recjobs.retrieve.train.fit import Trainer, optimizer_of
 from recjobs.retrieve.train.sequences import TrainingData, sequence_files
-from tests.retrieve.nights import SECTIONS, settings_of
+from tests.retrieve.nights import TRAIN, settings_of
 
 extract = load(sys.argv[1])
 plain = {"dropout": 0, "unknown_id_dropout": 0, "encoder": "mean"}
 settings = settings_of(Path(sys.argv[2]), **{f"retrieve__train__{name}": value for name, value in plain.items()})
-config = settings.view(SECTIONS)
+config = settings.view(STAGES[TRAIN].sections)
 plan = blueprint(extract, config, extract.cutoffs.train_until)
 data = TrainingData(sequence_files(Path(extract.uri("sequences"))), config.retrieve.train, 1)
 

@@ -15,6 +15,7 @@ import pytest
 
 from recjobs import columns
 from recjobs.errors import CorruptFileError, ModelError
+from recjobs.flow import STAGES
 from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.retrieve.train import stage
 from recjobs.retrieve.train import warm as warm_start
@@ -25,7 +26,7 @@ from recjobs.settings import Settings
 from tests.planted import planted_extract
 from tests.retrieve.nights import (
     PLANTED,
-    SECTIONS,
+    TRAIN,
     Night,
     search,
     settings_of,
@@ -89,7 +90,7 @@ def carry_on(
     settings: Settings = settings_of(folder, **(SMALL | overrides))
     pinned = {"extract": extract, "previous/extract": night.extract, "previous/retrieve/train": trained or night.train}
     out = Output("retrieve/train", extract.ds, "r", extract.cutoffs, str(folder))
-    return stage.run(Inputs(extract.ds, extract.cutoffs, pinned), settings.view(SECTIONS), out)
+    return stage.run(Inputs(extract.ds, extract.cutoffs, pinned), settings.view(STAGES[TRAIN].sections), out)
 
 
 def not_at_all(*_: Any, **__: Any) -> Curves:
