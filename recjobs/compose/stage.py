@@ -55,8 +55,8 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
         ModelError: a score is not finite.
     """
     started = time.perf_counter()
-    unknown = _require_names(inputs, config)
-    loading = _loading(inputs, config, out)
+    unknown = require_names(inputs, config)
+    loading = loading_of(inputs, config, out)
     catalogue, books = loading.catalogue(), loading.books()
     _require_items(catalogue, books, config.compose, loading.items_uri)
     _write_rules(catalogue, books, config.compose, out)
@@ -76,8 +76,12 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     )
 
 
-def _require_names(inputs: Inputs, config: Settings) -> list[str]:
-    """Notes of values in rules that no item has, where settings let them pass."""
+def require_names(inputs: Inputs, config: Settings) -> list[str]:
+    """Notes of values in rules that no item has, where settings let them pass.
+
+    Raises:
+        SettingsError: settings name a column, an event type or a value that is not there.
+    """
     known = config.event_codes()
     for surface, rules in config.compose.surfaces.items():
         for name in rules.no_repeat:
@@ -197,7 +201,8 @@ def _compose(workshop: Workshop, files: ShardFiles) -> Tally:
     return compose_shard(files, workshop)
 
 
-def _loading(inputs: Inputs, config: Settings, out: Output) -> Loading:
+def loading_of(inputs: Inputs, config: Settings, out: Output) -> Loading:
+    """What workers are to load for a run that reads `inputs` and writes to `out`."""
     end = datetime.combine(inputs.cutoffs.history_until + timedelta(days=1), datetime.min.time(), UTC)
     return Loading(
         inputs["extract"].uri("items.parquet"),

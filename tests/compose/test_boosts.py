@@ -27,9 +27,7 @@ def boosted(factors: dict[int, float], items: int) -> Boosts:
     st.integers(1, 8),
     st.floats(1.01, 20),
 )
-def test_more_weight_never_moves_an_item_down_and_less_never_up(
-    scores: list[float], item: int, factor: float
-) -> None:
+def test_more_weight_never_moves_an_item_down_and_less_never_up(scores: list[float], item: int, factor: float) -> None:
     item = min(item, len(scores))
     lists = lists_of(list(range(1, len(scores) + 1)), scores=sorted(scores, reverse=True))
     for one, direction in ((factor, 1), (1 / factor, -1)):

@@ -42,7 +42,8 @@ def test_seed_date_surface_and_purpose_all_count() -> None:
 
 def test_numbers_are_spread_evenly_and_are_unlike_each_other() -> None:
     drawn = uniform(SEED.keys(USERS), 4)
-    assert 0 <= drawn.min() and drawn.max() < 1
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
     counts = np.histogram(drawn[:, 2], bins=20, range=(0, 1))[0]
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(950)
     assert np.abs(np.corrcoef(drawn.T) - np.eye(4)).max() < 0.03

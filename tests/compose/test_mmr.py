@@ -26,7 +26,7 @@ def naive(items: list[int], scores: list[float], known: np.ndarray, config: MmrC
     near, far = items[: config.depth], items[config.depth :]
     top = scores[: config.depth]
     spread = (top[0] - top[-1]) if near else 0
-    relevance = {item: (score - top[-1]) / spread if spread else 1 for item, score in zip(near, top)}
+    relevance = {item: (score - top[-1]) / spread if spread else 1 for item, score in zip(near, top, strict=True)}
     made: list[int] = []
     while near and len(made) < config.places:
         value = {

@@ -56,8 +56,8 @@ def test_lists_are_those_of_a_greedy_program(lists: list[list[int]], chosen: lis
     for row, (items, _) in enumerate(expected):
         assert listed(after.lists, row) == items
     assert after.gave_way == sum(forced for _, forced in expected)
-    moved = sum(one != other for old, (new, _) in zip(lists, expected, strict=True) for one, other in zip(old, new))
-    assert after.moved == moved
+    pairs = [zip(old, new, strict=True) for old, (new, _) in zip(lists, expected, strict=True)]
+    assert after.moved == sum(one != other for pair in pairs for one, other in pair)
 
 
 def test_what_is_over_a_cap_moves_below_and_scores_stay_with_places() -> None:
