@@ -85,6 +85,12 @@ RETRIEVAL_SCORE = "retrieval_score"
 RETRIEVAL_RANK = "retrieval_rank"
 REGIME = "regime"
 SEGMENT = "segment"
+PROPENSITY = "propensity"
+CLUSTER = "cluster"
+ELIGIBLE = "eligible"
+RULED = "ruled"
+AGE_DAYS = "age_days"
+"""What rules call an item's age: days since it was created, or first seen where that is unknown."""
 
 SOURCES = ("towers", "cooccurrence", "repeat", "segment", "new", "fill", "ease")
 """Where candidates come from; bit i of column `source` says that source i proposed the candidate.
@@ -190,6 +196,10 @@ LIST_SCHEMA = pa.schema(
         pa.field(REGIME, _TEXT, nullable=False),
     ]
 )
+
+PROPENSITY_FIELD = pa.field(PROPENSITY, _FLOATS)
+"""A further column of lists on surfaces that explore: by place the chance that exploring puts this item there, null at
+every place that it did not fill."""
 
 ITEM_LIST_SCHEMA = pa.schema(
     [

@@ -12,6 +12,7 @@ import typer
 from recjobs import storage
 from recjobs.cli.options import DEFAULT_CONFIG, AsJson, Config, Overrides, settings_of
 from recjobs.cli.printing import output, print_json
+from recjobs.cli.rules import rules_finding
 from recjobs.errors import MissingInputError, PublishError, RecjobsError
 from recjobs.names import check_names
 from recjobs.plan import make_plan
@@ -63,6 +64,7 @@ def examine(config: str, overrides: list[str] | None = None) -> list[Finding]:
         ("events", _events),
         ("items", _items),
         ("users", _users),
+        ("rules", rules_finding),
         ("plan", _plan(config)),
         ("storage", _storage),
         ("database", _database),

@@ -19,6 +19,7 @@ from recjobs.ragged import flat_lists, rows_of
 ROW = "row"
 PLACE = "place"
 TYPE = "type"
+LAST = "last"
 
 NEEDED = [
     columns.USER,
@@ -27,6 +28,7 @@ NEEDED = [
     columns.HISTORY_TYPE,
     columns.PAIR_ITEM,
     columns.PAIR_TYPE,
+    columns.PAIR_LAST,
 ]
 """Columns of the user states that lists are made from, besides those of `segment_by`."""
 
@@ -41,7 +43,7 @@ class Audience:
     segment: npt.NDArray[np.int32]
     """Each user's most specific segment with support: its position in `Popularity.segments`."""
     pairs: pl.DataFrame
-    """`row`, `item_index`, `type`: what each user ever did, once for each event type."""
+    """`row`, `item_index`, `type`, `last`: what each user ever did, once for each event type; last in Unix seconds."""
     history: pl.DataFrame
     """`row`, `item_index`, `type`, `place`: the latest events; place 0 is a user's last."""
 
@@ -64,7 +66,7 @@ def audience_of(users: pa.Table, config: ComposeConfig, popularity: Popularity) 
         user_id=users.column(columns.USER).combine_chunks(),
         cold=(frame[columns.N_EVENTS].fill_null(0) < config.cold_threshold).to_numpy(),
         segment=segments.replace_strict(codes, return_dtype=pl.Int32).to_numpy(),
-        pairs=_long(users, columns.PAIR_ITEM, columns.PAIR_TYPE),
+        pairs=_pairs(users),
         history=_latest_first(_long(users, columns.HISTORY_ITEM, columns.HISTORY_TYPE)),
     )
 
@@ -72,6 +74,11 @@ def audience_of(users: pa.Table, config: ComposeConfig, popularity: Popularity) 
 def types_of(names: list[str], codes: Mapping[str, int]) -> set[int]:
     """The codes of the event types called `names`."""
     return {codes[name] for name in names}
+
+
+def _pairs(users: pa.Table) -> pl.DataFrame:
+    last, _ = flat_lists(users.column(columns.PAIR_LAST))
+    return _long(users, columns.PAIR_ITEM, columns.PAIR_TYPE).with_columns(pl.Series(LAST, last.astype(np.int64)))
 
 
 def _long(users: pa.Table, items: str, types: str) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from recjobs import columns, storage
+from recjobs.compose.conditions import Mask, allowed_by, named_columns, read_items
 from recjobs.compose.config import ComposeConfig
 from recjobs.errors import GiveUpError
 
@@ -33,7 +34,7 @@ class Catalogue:
     title: pl.Series
     """String[I + 1]; the item's id where it has no title."""
     eligible: npt.NDArray[np.bool_]
-    """[I + 1]: available and not excluded; False at 0."""
+    """[I + 1]: available, not excluded, and let in by the rules; False at 0."""
     new: npt.NDArray[np.bool_]
     """[I + 1]: created, or first seen where `created_at` is unknown, in the last `new_days` days."""
 
@@ -46,6 +47,10 @@ class Catalogue:
     def eligible_items(self) -> npt.NDArray[np.int32]:
         """The indexes of the items that may be shown, ascending."""
         return np.flatnonzero(self.eligible).astype(np.int32)
+
+    def only(self, allowed: Mask) -> Catalogue:
+        """This catalogue with nothing eligible but what is `allowed` too (bool[I + 1])."""
+        return replace(self, eligible=self.eligible & allowed)
 
     def keys(self, rows: npt.NDArray[np.int32], items: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
         """One number for each (row, item): equal exactly where both are."""
@@ -72,21 +77,30 @@ def load_catalogue(uri: str, config: ComposeConfig, ds: date) -> Catalogue:
         ((born >= tomorrow - timedelta(days=config.new_days)) & (born < tomorrow)).fill_null(False).alias("new"),
     )
     missing = pl.Series([None], dtype=pl.String)
+    allowed = _allowed(uri, config, ds, frame.height)
     return Catalogue(
         item_id=pl.concat([missing, frame[columns.ITEM]]),
         title=pl.concat([missing, frame.select(pl.coalesce(columns.TITLE, columns.ITEM)).to_series()]),
-        eligible=np.r_[False, flags["shown"].to_numpy()],
+        eligible=np.r_[False, flags["shown"].to_numpy() & allowed],
         new=np.r_[False, flags["new"].to_numpy()],
     )
 
 
-def require_something_to_show(catalogue: Catalogue, config: ComposeConfig, uri: str) -> None:
-    """Raises GiveUpError when no item may be shown: no list could then be anything but empty."""
+def _allowed(uri: str, config: ComposeConfig, ds: date, items: int) -> Mask:
+    """What the rules of all surfaces let in."""
+    if not config.rules.filters:
+        return np.ones(items, np.bool_)
+    return allowed_by(config.rules, read_items(uri, named_columns([config.rules]), ds))
+
+
+def require_something_to_show(catalogue: Catalogue, config: ComposeConfig, uri: str, surface: str = "") -> None:
+    """Raises GiveUpError when no item may be shown (on `surface`): no list could then be anything but empty."""
     if not catalogue.eligible.any():
+        place = f" on surface {surface!r}" if surface else ""
         raise GiveUpError(
-            f"none of the {catalogue.size} items in {uri} may be shown: each is unavailable or among the "
-            f"{len(config.exclude_items)} of compose.exclude_items. Check column {columns.AVAILABLE!r} of the item "
-            "snapshot and that setting.",
+            f"none of the {catalogue.size} items in {uri} may be shown{place}: each is unavailable or among the "
+            f"{len(config.exclude_items)} of compose.exclude_items, or kept out by the includes and excludes of rules. "
+            f"Check column {columns.AVAILABLE!r} of the item snapshot and these settings.",
             items=catalogue.size,
             uri=uri,
         )

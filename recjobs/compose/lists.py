@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 
 from recjobs import columns, storage
 from recjobs.columns import COLD, ITEM_INDEX, LIST_SCHEMA, REASON, SCORE, WARM
-from recjobs.compose.audience import NEEDED, ROW, Audience, audience_of
-from recjobs.compose.catalogue import Catalogue
+from recjobs.compose.audience import NEEDED, ROW, audience_of
 from recjobs.compose.checks import faults_of
-from recjobs.compose.config import ComposeConfig, SurfaceConfig
+from recjobs.compose.config import ComposeConfig
 from recjobs.compose.popularity import Popularity
-from recjobs.compose.steps import LISTS, ORIGIN, Origin, Scene, Step, StepCounts, run_steps
+from recjobs.compose.shelf import Shelf
+from recjobs.compose.steps import LISTS, ORIGIN, Origin, Scene, StepCounts, run_steps
 from recjobs.errors import CorruptFileError, ModelError
 from recjobs.ragged import flat_lists, list_array, rows_of
 
@@ -43,17 +43,11 @@ class ShardFiles:
 class Workshop:
     """What all shards need: loaded once in each worker."""
 
-    catalogue: Catalogue
-    popularity: Popularity
     config: ComposeConfig
-    steps: tuple[Step, ...]
-    codes: Mapping[str, int]
-    """The event codes of settings."""
-
-    def scene(self, audience: Audience, surface: SurfaceConfig) -> Scene:
-        """What the steps of `surface` see of `audience`."""
-        no_repeat = frozenset(self.codes[name] for name in surface.no_repeat)
-        return Scene(audience, self.catalogue, self.popularity, surface, no_repeat)
+    popularity: Popularity
+    """Of what may be shown somewhere; its segments are those of every surface."""
+    shelves: Mapping[str, Shelf]
+    """By surface."""
 
 
 @dataclass
@@ -101,7 +95,8 @@ def compose_shard(files: ShardFiles, workshop: Workshop) -> Tally:
     """
     started = time.perf_counter()
     total = Tally()
-    with _writers(files.lists) as writers:
+    explores = [surface for surface, shelf in workshop.shelves.items() if shelf.config.explores]
+    with _writers(files.lists, explores) as writers:
         for users, scored in _blocks(files, workshop.config):
             total.add(_compose_block(users, scored, files.scored, workshop, writers))
     seconds = time.perf_counter() - started
@@ -110,12 +105,13 @@ def compose_shard(files: ShardFiles, workshop: Workshop) -> Tally:
 
 
 @contextlib.contextmanager
-def _writers(uris: Mapping[str, str]) -> Iterator[dict[str, pq.ParquetWriter]]:
+def _writers(uris: Mapping[str, str], explores: Sequence[str]) -> Iterator[dict[str, pq.ParquetWriter]]:
     """A Parquet writer for each surface; the files appear when all is written."""
+    schemas = {surface: list_schema(explores=surface in explores) for surface in uris}
     with contextlib.ExitStack() as stack:
         streams = {surface: stack.enter_context(storage.writing(uri)) for surface, uri in uris.items()}
         yield {
-            surface: stack.enter_context(pq.ParquetWriter(stream, LIST_SCHEMA, compression="zstd"))
+            surface: stack.enter_context(pq.ParquetWriter(stream, schemas[surface], compression="zstd"))
             for surface, stream in streams.items()
         }
 
@@ -147,12 +143,12 @@ def _compose_block(
     audience = audience_of(users, workshop.config, workshop.popularity)
     candidates = _candidates(scored, scored_uri)
     total = Tally(users=audience.size, cold=int(audience.cold.sum()))
-    for surface, rules in workshop.config.surfaces.items():
-        scene = workshop.scene(audience, rules)
-        lists, total.steps[surface] = run_steps(workshop.steps, candidates, scene)
+    for surface, shelf in workshop.shelves.items():
+        scene = shelf.scene(audience)
+        lists, total.steps[surface] = run_steps(shelf.steps, candidates, scene)
         table = list_table(lists, scene)
         total.origins[surface] = _origins(lists)
-        total.faults[surface] = faults_of(table, audience.user_id, workshop.catalogue, scene.length)
+        total.faults[surface] = faults_of(table, audience.user_id, scene.catalogue, scene.length)
         writers[surface].write_table(table)
     return total
 
@@ -177,22 +173,33 @@ def _candidates(scored: pa.Table, uri: str) -> pl.DataFrame:
     )
 
 
+def list_schema(*, explores: bool) -> pa.Schema:
+    """The columns of lists; where a surface explores, with the propensity."""
+    return LIST_SCHEMA.append(columns.PROPENSITY_FIELD) if explores else LIST_SCHEMA
+
+
 def list_table(lists: pl.DataFrame, scene: Scene) -> pa.Table:
-    """Finished lists as `LIST_SCHEMA`, a row per user of the scene's audience, in its order."""
+    """Finished lists (`list_schema`), a row per user of the scene's audience, in its order."""
     lengths = scene.lengths(lists)
     said = lists[REASON] if REASON in lists.columns else pl.repeat("", lists.height, dtype=pl.String, eager=True)
     regimes = pl.Series([WARM, COLD], dtype=pl.String).gather(scene.audience.cold.astype(np.uint32))
     ids = scene.catalogue.item_id.gather(lists[ITEM_INDEX])
-    return pa.table(
-        [
-            scene.audience.user_id,
-            list_array(_text(ids), lengths),
-            list_array(pa.array(lists[SCORE].to_numpy(), pa.float32()), lengths),
-            list_array(_text(said), lengths),
-            _text(regimes),
-        ],
-        schema=LIST_SCHEMA,
-    )
+    table = [
+        scene.audience.user_id,
+        list_array(_text(ids), lengths),
+        list_array(pa.array(lists[SCORE].to_numpy(), pa.float32()), lengths),
+        list_array(_text(said), lengths),
+        _text(regimes),
+    ]
+    if scene.propensity is None:
+        return pa.table(table, schema=LIST_SCHEMA)
+    return pa.table([*table, list_array(_propensities(lists, scene.propensity), lengths)], list_schema(explores=True))
+
+
+def _propensities(lists: pl.DataFrame, propensity: float) -> pa.Array:
+    """The chance of each place that exploring filled; null for the others."""
+    explored = lists[ORIGIN].to_numpy() == Origin.EXPLORED
+    return pa.array(np.full(lists.height, propensity, np.float32), mask=~explored)
 
 
 def _text(values: pl.Series) -> pa.Array:

@@ -26,7 +26,7 @@ class Eligibility:
 
 @dataclass(frozen=True)
 class NoRepeat:
-    """Removes what the surface's `no_repeat` types say the user had before."""
+    """Removes what the surface's repeat rules and `no_repeat` types keep from the user, who had it before."""
 
     name: str = "no_repeat"
 

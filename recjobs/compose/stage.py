@@ -1,32 +1,36 @@
 """`compose`: from scored candidates to the lists an app shows.
 
 Two passes over the shards: one counts what is popular in each segment, one makes the lists.
+What rules make of the items, and their clusters, is worked out before, once.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recjobs import storage
+from recjobs import columns, storage
 from recjobs.columns import part_name
-from recjobs.compose import lists, popularity, summary
+from recjobs.compose import lists, popularity, summary, vectors
 from recjobs.compose.catalogue import Catalogue, load_catalogue, require_something_to_show
 from recjobs.compose.checks import checks_of, item_lists_check
-from recjobs.compose.config import ComposeConfig
+from recjobs.compose.conditions import item_kinds, read_items, require_rules
+from recjobs.compose.config import ComposeConfig, SurfaceConfig
 from recjobs.compose.item_lists import segment_lists, similar_lists
 from recjobs.compose.lists import ShardFiles, Tally, Workshop, compose_shard
-from recjobs.compose.order import steps_of
+from recjobs.compose.order import Plan, steps_of
 from recjobs.compose.popularity import Counts, Window, load_popularity
 from recjobs.compose.reasons import event_words, load_neighbours
+from recjobs.compose.rulebook import Rulebook, rulebook, wanted_columns
 from recjobs.compose.segments import require_columns
+from recjobs.compose.shelf import Shelf, narrowed
 from recjobs.errors import CorruptFileError, SettingsError
 from recjobs.manifest import Check, Inputs, Manifest, Output
 from recjobs.passes import combined, ready
@@ -37,38 +41,47 @@ logger = logging.getLogger(__name__)
 
 POPULARITY_FILE = "popularity.parquet"
 STEPS_FILE = "steps.json"
+CLUSTERS_FILE = "clusters.parquet"
+RULES_FOLDER = "rules"
 
 
 def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
-    """Writes `lists/`, `items/`, `segments/`, `popularity.parquet` and `steps.json`.
+    """Writes `lists/`, `items/`, `segments/`, `popularity.parquet`, `steps.json`; where asked, `rules/` and clusters.
 
     Raises:
         GiveUpError: no item of the catalogue may be shown.
-        SettingsError: a surface or a segment names what does not exist.
+        SettingsError: a surface, a rule or a segment names what does not exist.
         CorruptFileError: artefacts of the inputs do not belong together.
         ModelError: a score is not finite.
     """
     started = time.perf_counter()
-    _require_names(inputs, config)
-    items_uri = inputs["extract"].uri("items.parquet")
-    catalogue = load_catalogue(items_uri, config.compose, inputs.ds)
-    require_something_to_show(catalogue, config.compose, items_uri)
+    unknown = require_names(inputs, config)
+    loading = loading_of(inputs, config, out)
+    catalogue, books = loading.catalogue(), loading.books()
+    _require_items(catalogue, books, config.compose, loading.items_uri)
+    _write_rules(catalogue, books, config.compose, out)
+    _write_clusters(loading, catalogue.size)
     _write_popularity(inputs, config, catalogue, out)
     counted = time.perf_counter()
-    tally = _write_lists(inputs, config, out)
+    tally = _write_lists(inputs, config, loading, out)
     listed = time.perf_counter()
-    rows, item_check = _write_other_lists(inputs, catalogue, config.compose, out)
+    rows, item_check = _write_other_lists(inputs, catalogue, books, config.compose, out)
     storage.write_bytes(out.uri(STEPS_FILE), summary.steps_json(tally))
     return out.manifest(
         rows={**summary.rows(tally), **rows},
-        metrics=summary.metrics(tally),
+        metrics={**summary.metrics(tally), **summary.rule_metrics(books)},
         checks=[*checks_of(summary.faults(tally, config.compose)), item_check],
         timings={"popularity": counted - started, "lists": listed - counted, "rest": time.perf_counter() - listed},
-        notes=summary.notes(tally),
+        notes=[*summary.notes(tally), *summary.rule_notes(books), *unknown],
     )
 
 
-def _require_names(inputs: Inputs, config: Settings) -> None:
+def require_names(inputs: Inputs, config: Settings) -> list[str]:
+    """Notes of values in rules that no item has, where settings let them pass.
+
+    Raises:
+        SettingsError: settings name a column, an event type or a value that is not there.
+    """
     known = config.event_codes()
     for surface, rules in config.compose.surfaces.items():
         for name in rules.no_repeat:
@@ -80,6 +93,39 @@ def _require_names(inputs: Inputs, config: Settings) -> None:
                 )
     with storage.reading(inputs["extract"].uri("users", part_name(0))) as stream:
         require_columns(pq.read_schema(stream).names, config.compose.segment_by)
+    items_uri = inputs["extract"].uri("items.parquet")
+    with storage.reading(items_uri) as stream:
+        kinds = item_kinds(pq.read_schema(stream))
+    require_rules(config.compose, kinds, None, known)
+    return require_rules(config.compose, kinds, read_items(items_uri, wanted_columns(config.compose), inputs.ds), known)
+
+
+def _require_items(catalogue: Catalogue, books: Mapping[str, Rulebook], config: ComposeConfig, items_uri: str) -> None:
+    require_something_to_show(catalogue, config, items_uri)
+    for surface, book in books.items():
+        require_something_to_show(catalogue.only(book.allowed), config, items_uri, surface)
+
+
+def _write_rules(catalogue: Catalogue, books: Mapping[str, Rulebook], config: ComposeConfig, out: Output) -> None:
+    """For each surface with includes, excludes or repeat rules what they say of each item: the gate reads it."""
+    for surface, book in books.items():
+        rules = (config.rules, config.surfaces[surface].rules)
+        if any(one.filters or one.repeat for one in rules):
+            shown = catalogue.only(book.allowed).eligible[1:]
+            table = {
+                columns.ITEM: catalogue.item_id[1:].to_arrow().cast(pa.string()),
+                columns.ELIGIBLE: pa.array(shown),
+                columns.RULED: pa.array(book.ruled[1:]),
+            }
+            _write(pa.table(table), out.uri(RULES_FOLDER, f"{surface}.parquet"))
+
+
+def _write_clusters(loading: Loading, size: int) -> None:
+    if any(surface.clusters.at_most for surface in loading.config.surfaces.values()):
+        found = vectors.clustered(
+            vectors.load_vectors(loading.vectors_uri, size), loading.config.cluster_count, loading.seed
+        )
+        vectors.write_clusters(found, loading.clusters_uri)
 
 
 def _write_popularity(inputs: Inputs, config: Settings, catalogue: Catalogue, out: Output) -> None:
@@ -105,7 +151,12 @@ class Loading:
     items_uri: str
     similar_uri: str
     popularity_uri: str
+    vectors_uri: str
+    clusters_uri: str
     ds: date
+    now: int
+    """The end of the users' histories, in Unix seconds."""
+    seed: int
     config: ComposeConfig
     types: dict[str, EventType]
     codes: dict[str, int]
@@ -116,26 +167,59 @@ class Loading:
 
     def workshop(self) -> Workshop:
         """What all shards need."""
-        catalogue = load_catalogue(self.items_uri, self.config, self.ds)
+        catalogue = self.catalogue()
+        popular = load_popularity(self.popularity_uri, catalogue)
         near = load_neighbours(self.similar_uri, catalogue.size, self.config.reason_neighbours)
-        steps = steps_of(self.config, near, event_words(self.types, self.codes))
-        return Workshop(catalogue, load_popularity(self.popularity_uri, catalogue), self.config, steps, self.codes)
+        words, surfaces = event_words(self.types, self.codes), self.config.surfaces
+        by_index = self._vectors(catalogue.size)
+        shelves = {}
+        for name, book in self.books().items():
+            plan = Plan(name, surfaces[name], book, self.seed, self.ds, by_index, self._clusters(surfaces[name]))
+            steps = steps_of(self.config, near, words, plan)
+            own = catalogue.only(book.allowed)
+            shelves[name] = Shelf(surfaces[name], own, narrowed(popular, own.eligible), book, self.now, steps)
+        return Workshop(self.config, popular, shelves)
+
+    def catalogue(self) -> Catalogue:
+        """The items, with what the rules of all surfaces let in."""
+        return load_catalogue(self.items_uri, self.config, self.ds)
+
+    def books(self) -> dict[str, Rulebook]:
+        """By surface, what its rules say of the items."""
+        items = read_items(self.items_uri, wanted_columns(self.config), self.ds)
+        return {name: rulebook(self.config, name, items, self.codes) for name in self.config.surfaces}
+
+    def _vectors(self, size: int) -> vectors.Floats | None:
+        wanted = any(surface.mmr.relevance < 1 for surface in self.config.surfaces.values())
+        return vectors.load_vectors(self.vectors_uri, size) if wanted else None
+
+    def _clusters(self, surface: SurfaceConfig) -> vectors.Codes | None:
+        return vectors.load_clusters(self.clusters_uri) if surface.clusters.at_most else None
 
 
 def _compose(workshop: Workshop, files: ShardFiles) -> Tally:
     return compose_shard(files, workshop)
 
 
-def _write_lists(inputs: Inputs, config: Settings, out: Output) -> Tally:
-    loading = Loading(
+def loading_of(inputs: Inputs, config: Settings, out: Output) -> Loading:
+    """What workers are to load for a run that reads `inputs` and writes to `out`."""
+    end = datetime.combine(inputs.cutoffs.history_until + timedelta(days=1), datetime.min.time(), UTC)
+    return Loading(
         inputs["extract"].uri("items.parquet"),
         inputs["retrieve/search"].uri("similar.parquet"),
         out.uri(POPULARITY_FILE),
+        inputs["retrieve/search"].uri("item_vectors.parquet"),
+        out.uri(CLUSTERS_FILE),
         inputs.ds,
+        int(end.timestamp()),
+        config.seed,
         config.compose,
         dict(config.events.types),
         config.event_codes(),
     )
+
+
+def _write_lists(inputs: Inputs, config: Settings, loading: Loading, out: Output) -> Tally:
     pairs = _paired(inputs["extract"], "users", inputs["rank/score"], "scored")
     work = [
         ShardFiles(
@@ -150,14 +234,16 @@ def _write_lists(inputs: Inputs, config: Settings, out: Output) -> Tally:
 
 
 def _write_other_lists(
-    inputs: Inputs, catalogue: Catalogue, config: ComposeConfig, out: Output
+    inputs: Inputs, catalogue: Catalogue, books: Mapping[str, Rulebook], config: ComposeConfig, out: Output
 ) -> tuple[dict[str, int], Check]:
     popular = load_popularity(out.uri(POPULARITY_FILE), catalogue)
     similar, lengths = similar_lists(inputs["retrieve/search"].uri("similar.parquet"), catalogue)
     _write(similar, out.uri("items", part_name(0)))
     shown = len(catalogue.eligible_items)
     for surface, rules in config.surfaces.items():
-        table = segment_lists(popular, catalogue, min(rules.length, shown), with_reasons=config.reasons == "full")
+        own = catalogue.only(books[surface].allowed)
+        length = min(rules.length, len(own.eligible_items))
+        table = segment_lists(narrowed(popular, own.eligible), own, length, with_reasons=config.reasons == "full")
         _write(table, out.uri("segments", surface, part_name(0)))
     rows = {"items": similar.num_rows, "segments": len(popular.segments), "eligible items": shown}
     return rows, item_lists_check(lengths.tolist(), min(config.item_length, shown - 1))

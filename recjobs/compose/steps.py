@@ -20,7 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recjobs.columns import ITEM_INDEX, SCORE
-from recjobs.compose.audience import ROW, Audience
+from recjobs.compose.audience import LAST, ROW, TYPE, Audience
 from recjobs.compose.catalogue import Catalogue
 from recjobs.compose.config import SurfaceConfig
 from recjobs.compose.popularity import Popularity
@@ -41,6 +41,10 @@ class Origin(IntEnum):
     """Eligible, though nobody wanted it lately."""
     REPEAT = 4
     """Against the no-repeat rule, because nothing else was left."""
+    PINNED = 5
+    """A rule gave it its place."""
+    EXPLORED = 6
+    """Drawn at random, to learn of it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,13 @@ class Scene:
     popularity: Popularity
     surface: SurfaceConfig
     no_repeat: frozenset[int] = frozenset()
-    """Codes of the event types after which an item is not shown again."""
+    """Codes of the event types after which an item is not shown again, where `bars` do not say."""
+    bars: npt.NDArray[np.float32] | None = None
+    """[T + 1, I + 1]: by event type, days until an item may be shown again: 0 at once, infinite never."""
+    now: int = 0
+    """The end of the users' histories, in Unix seconds."""
+    propensity: float | None = None
+    """The chance that exploring gives an item its place; None where the surface does not explore."""
 
     @property
     def length(self) -> int:
@@ -61,10 +71,18 @@ class Scene:
 
     @cached_property
     def barred(self) -> pl.Series:
-        """Keys (`Catalogue.keys`) of the eligible items that no-repeat keeps from each user, ascending."""
-        pairs = self.audience.pairs_of(set(self.no_repeat))
+        """Keys (`Catalogue.keys`) of the eligible items that repeat rules keep from each user, ascending."""
+        pairs = self.audience.pairs_of(set(self.no_repeat)) if self.bars is None else self._barred_pairs(self.bars)
         shown = pairs.filter(pl.Series(self.catalogue.may_show(pairs[ITEM_INDEX].to_numpy()), dtype=pl.Boolean))
         return pl.Series(self.keys(shown)).sort()
+
+    def _barred_pairs(self, bars: npt.NDArray[np.float32]) -> pl.DataFrame:
+        """`row`, `item_index` of what was had so lately that the rules keep it away."""
+        pairs = self.audience.pairs
+        items = pairs[ITEM_INDEX].to_numpy()
+        days = bars[pairs[TYPE].to_numpy(), np.where(self.catalogue.known(items), items, 0)]
+        since = (self.now - pairs[LAST].to_numpy()) / 86_400
+        return pairs.filter(pl.Series(since < days, dtype=pl.Boolean)).select(ROW, ITEM_INDEX).unique()
 
     def keys(self, lists: pl.DataFrame) -> npt.NDArray[np.int64]:
         """One number for each (user, item) of `lists`."""
@@ -88,6 +106,8 @@ class StepCounts:
     added: int = 0
     moved: int = 0
     """Rows that stood in another place among the rows kept."""
+    gave_way: int = 0
+    """Places where a rule could not be kept, because nothing else was left or allowed."""
 
     def __add__(self, other: StepCounts) -> StepCounts:
         pairs = zip(asdict(self).values(), asdict(other).values(), strict=True)
@@ -102,6 +122,7 @@ class Stepped:
     removed: int = 0
     added: int = 0
     moved: int = 0
+    gave_way: int = 0
 
 
 class Step(Protocol):
@@ -122,6 +143,6 @@ def run_steps(steps: Sequence[Step], lists: pl.DataFrame, scene: Scene) -> tuple
     counts = {}
     for step in steps:
         after = step(lists, scene)
-        counts[step.name] = StepCounts(lists.height, after.removed, after.added, after.moved)
+        counts[step.name] = StepCounts(lists.height, after.removed, after.added, after.moved, after.gave_way)
         lists = after.lists
     return lists, counts

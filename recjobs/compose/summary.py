@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from recjobs.compose.checks import FAULTS
 from recjobs.compose.config import ComposeConfig
 from recjobs.compose.lists import ORIGINS, Tally
+from recjobs.compose.rulebook import Rulebook
 from recjobs.compose.steps import Origin
 
 
 def steps_json(tally: Tally) -> bytes:
-    """By surface and step, in the steps' order: rows in, removed, added, moved."""
+    """By surface and step, in the steps' order: rows in, removed, added, moved, places that gave way."""
     steps = {
         surface: {name: asdict(counts) for name, counts in steps.items()} for surface, steps in tally.steps.items()
     }
@@ -39,6 +41,25 @@ def metrics(tally: Tally) -> dict[str, float]:
     return {**steps, **origins}
 
 
+def rule_metrics(books: Mapping[str, Rulebook]) -> dict[str, float]:
+    """How many items each rule means, by surface."""
+    return {
+        f"{surface}/rule {rule}/items": float(count)
+        for surface, book in books.items()
+        for rule, count in book.matched.items()
+    }
+
+
+def rule_notes(books: Mapping[str, Rulebook]) -> list[str]:
+    """Rules that mean no item at all."""
+    return [
+        f"{surface}: rule {rule} matches no item"
+        for surface, book in books.items()
+        for rule, count in book.matched.items()
+        if count == 0
+    ]
+
+
 def faults(tally: Tally, config: ComposeConfig) -> dict[str, dict[str, int]]:
     """By surface, every kind of fault and how often it was seen."""
     return {
@@ -47,7 +68,17 @@ def faults(tally: Tally, config: ComposeConfig) -> dict[str, dict[str, int]]:
 
 
 def notes(tally: Tally) -> list[str]:
-    """What a reader should know: where no-repeat had to give way."""
+    """What a reader should know: where rules had to give way."""
+    gave_way = [
+        f"{surface}: {step} gave way for {counts.gave_way} places, because nothing else was left or may be shown"
+        for surface, steps in tally.steps.items()
+        for step, counts in steps.items()
+        if counts.gave_way
+    ]
+    return [*_repeats(tally), *gave_way]
+
+
+def _repeats(tally: Tally) -> list[str]:
     return [
         f"{surface}: no-repeat gave way for {count} places, because no other item was left to fill a list"
         for surface, kinds in tally.origins.items()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,14 @@ class SurfaceRules:
     """The surface's length, or the number of eligible items where there are fewer."""
     no_repeat: frozenset[int]
     with_reasons: bool
+    shown: npt.NDArray[np.bool_] | None = None
+    """[I + 1]: what the surface's includes and excludes let in; None where there are none."""
+    ruled: npt.NDArray[np.bool_] | None = None
+    """[I + 1]: where a repeat rule decides, so that `no_repeat` alone does not."""
+
+    def narrowed(self, items: Items) -> Items:
+        """`items` with nothing eligible but what the surface lets in."""
+        return items if self.shown is None else replace(items, eligible=items.eligible & self.shown)
 
 
 @dataclass
@@ -97,15 +105,27 @@ def read_lists(uri: str) -> pl.DataFrame:
     """
     with storage.reading(uri) as stream:
         table = pq.read_table(stream)
-    if table.schema.names != LIST_SCHEMA.names:
+    if [name for name in table.schema.names if name != columns.PROPENSITY] != LIST_SCHEMA.names:
         raise CorruptFileError(
             f"{uri} has columns {table.schema.names}, lists have {LIST_SCHEMA.names}. Run compose again.", uri=uri
         )
     return pl.DataFrame(pl.from_arrow(table))
 
 
+def read_rules(uri: str, items: Items) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """What `compose` says the rules of a surface make of each item, bool[I + 1] each: let in, and ruled on repeats."""
+    with storage.reading(uri) as stream:
+        frame = pl.DataFrame(pl.from_arrow(pq.read_table(stream)))
+    indexes = items.indexes(frame[ITEM])
+    shown, ruled = np.zeros(items.size + 1, np.bool_), np.zeros(items.size + 1, np.bool_)
+    shown[indexes], ruled[indexes] = frame[columns.ELIGIBLE].to_numpy(), frame[columns.RULED].to_numpy()
+    shown[0] = ruled[0] = False
+    return shown, ruled
+
+
 def inspect(lists: pl.DataFrame, users: pl.DataFrame, items: Items, rules: SurfaceRules) -> Seen:
     """What is in `lists` (`LIST_SCHEMA`), which should be those of `users`."""
+    items = rules.narrowed(items)
     numbered = lists.with_row_index("row")
     flat = _flat(numbered, ITEM)
     indexes = items.indexes(flat[ITEM])
@@ -157,12 +177,14 @@ def _unreasoned(numbered: pl.DataFrame) -> int:
 
 
 def _repeats(placed: pl.DataFrame, lists: pl.DataFrame, users: pl.DataFrame, items: Items, rules: SurfaceRules) -> int:
-    """Repeats beyond those without which a list could not be full."""
+    """Repeats beyond those without which a list could not be full; those of items with a rule of their own aside."""
     stride = items.size + 1
     states = lists.select(USER).join(users, on=USER, how="left", maintain_order="left")
     keys = pair_keys(states, rules.no_repeat, stride)
-    shown = keys[items.eligible[keys % stride]]
-    free = int(items.eligible.sum()) - np.bincount(shown // stride, minlength=lists.height)
+    counted = items.eligible if rules.ruled is None else items.eligible & ~rules.ruled
+    keys = keys if rules.ruled is None else keys[~rules.ruled[keys % stride]]
+    shown = keys[counted[keys % stride]]
+    free = int(counted.sum()) - np.bincount(shown // stride, minlength=lists.height)
     allowed = np.maximum(rules.length - free, 0)
     mine = placed["row"].to_numpy().astype(np.int64) * stride + placed["index"].to_numpy()
     repeated = pl.Series(mine).is_in(pl.Series(keys).implode()).to_numpy()

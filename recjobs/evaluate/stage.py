@@ -88,19 +88,23 @@ def _inspect(inputs: Inputs, config: Settings, items: Items, out: Output) -> dic
         )
         for part in extract.parts("users")
     ]
-    rules = _surface_rules(config, items)
+    rules = _surface_rules(lists, config, items)
     return combined(
         config.beam, "gate", work, partial(_gate_function, extract, config, rules), gate.combine, out.uri(".gate")
     )
 
 
-def _surface_rules(config: Settings, items: Items) -> dict[str, SurfaceRules]:
-    shown, no_repeat = int(items.eligible.sum()), judging.rules_of(config).no_repeat
-    with_reasons = config.compose.reasons == "full"
-    return {
-        surface: SurfaceRules(min(rules.length, shown), no_repeat[surface], with_reasons)
-        for surface, rules in config.compose.surfaces.items()
-    }
+def _surface_rules(lists: Manifest, config: Settings, items: Items) -> dict[str, SurfaceRules]:
+    no_repeat, with_reasons = judging.rules_of(config).no_repeat, config.compose.reasons == "full"
+    told = {file.name for file in storage.list_files(lists.uri("rules"))}
+    found = {}
+    for surface, rules in config.compose.surfaces.items():
+        uri = lists.uri("rules", f"{surface}.parquet")
+        shown, ruled = gate.read_rules(uri, items) if f"{surface}.parquet" in told else (None, None)
+        kept = items.eligible if shown is None else items.eligible & shown
+        length = min(rules.length, int(kept.sum()))
+        found[surface] = SurfaceRules(length, no_repeat[surface], with_reasons, shown, ruled)
+    return found
 
 
 def _gate_function(
@@ -118,10 +122,11 @@ def _gate_checks(inputs: Inputs, config: Settings, items: Items, seen: Mapping[s
     extract, lists = inputs["extract"], inputs["compose"]
     found = checks.list_checks(seen, config.compose.surfaces)
     names = {part.name for part in extract.parts("users")}
-    for surface, rules in _surface_rules(config, items).items():
+    for surface, rules in _surface_rules(lists, config, items).items():
         extra = [part.name for part in lists.parts("lists", surface) if part.name not in names]
         segments = _one_table(lists, "segments", surface)
-        faults = {"no parts of other shards": len(extra), **gate.segment_faults(segments, items, rules.length)}
+        in_segments = gate.segment_faults(segments, rules.narrowed(items), rules.length)
+        faults = {"no parts of other shards": len(extra), **in_segments}
         found += checks.fault_checks(f"{surface}: ", faults)
     found += checks.fault_checks("", gate.item_faults(_one_table(lists, "items"), items))
     if "users" in extract.rows:

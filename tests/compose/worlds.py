@@ -18,6 +18,8 @@ from recjobs.compose.steps import LISTS, Origin, Scene
 
 VIEW, PURCHASE, DISLIKE = 1, 2, 3
 COLD_BELOW = 3
+NOW = 20_000 * 86_400
+"""The end of the histories, in Unix seconds."""
 
 
 @dataclass
@@ -93,8 +95,15 @@ def states_of(people: list[Person]) -> pa.Table:
             columns.HISTORY_TYPE: pa.array([[kind for _, kind in person.events] for person in people], lists),
             columns.PAIR_ITEM: pa.array([[item for item, _ in mine] for mine in pairs], lists),
             columns.PAIR_TYPE: pa.array([[kind for _, kind in mine] for mine in pairs], lists),
+            columns.PAIR_LAST: pa.array([_last(*one) for one in zip(people, pairs, strict=True)], pa.list_(pa.int64())),
         }
     )
+
+
+def _last(person: Person, pairs: list[tuple[int, int]]) -> list[int]:
+    """When each pair was last: an event a day, the last one a day before `NOW`."""
+    ago = {pair: len(person.events) - place for place, pair in enumerate(person.events)}
+    return [NOW - 86_400 * ago[pair] for pair in pairs]
 
 
 def candidates_of(world: World) -> pl.DataFrame:
