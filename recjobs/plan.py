@@ -62,6 +62,7 @@ __all__ = [
 ]
 
 _JUDGED_STAGES = ("extract", "retrieve/search", "compose")
+_PINNED_KINDS = (*SOURCE_KINDS, "titles")
 _NOT_IN_RECIPE = {"extract": (PREVIOUS_EXTRACT,)}
 """Inputs that change nothing but the cost: an extract that went on from another equals one of the whole window."""
 
@@ -175,7 +176,7 @@ class _Builder:
                 "cutoffs": cutoffs.model_dump(mode="json"),
                 "settings": recipe_settings(self.settings, stage),
                 "inputs": {name: _place(self.settings, uri) for name, uri in inputs.items() if name not in left_out},
-                "sources": {kind: [_identity(file) for file in getattr(sources, kind)] for kind in SOURCE_KINDS},
+                "sources": {kind: [_identity(file) for file in getattr(sources, kind)] for kind in _PINNED_KINDS},
                 # With nobody forgotten a recipe is what it was before forgetting was thought of.
                 **{name: who for name in ("forgotten", "lifted") if (who := getattr(sources, name))},
             }

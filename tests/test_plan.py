@@ -160,6 +160,24 @@ def test_a_broken_plan_is_named(tmp_path: Path) -> None:
         load_plan(uri)
 
 
+def test_older_snapshots_name_the_recipe_and_make_nothing_stale_when_they_are_thrown_away(
+    config: str, tmp_path: Path
+) -> None:
+    for offset in (0, 1, 5):
+        storage.write_bytes(str(tmp_path / "items" / f"{DS - timedelta(days=offset)}.parquet"), b"items")
+    items = {"items.path": str(tmp_path / "items")}
+    plan = load_plan(plan_run(config, DS, items))
+    assert [file.day for file in plan.steps["extract"].sources.titles] == [
+        DS - timedelta(days=1),
+        DS - timedelta(days=5),
+    ]
+    storage.write_bytes(str(tmp_path / "items" / f"{DS - timedelta(days=1)}.parquet"), b"other titles")
+    again = load_plan(plan_run(config, DS, items))
+    assert again.steps["extract"].run != plan.steps["extract"].run
+    (tmp_path / "items" / f"{DS - timedelta(days=1)}.parquet").unlink()
+    assert stale_reasons(load_settings(config, items), again) == []
+
+
 def test_candidates_made_anew_make_those_learnt_from_them_stale(config: str) -> None:
     settings = load_settings(config)
     finish(plan_of(config, DS - timedelta(days=2)))
