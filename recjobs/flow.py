@@ -69,7 +69,13 @@ STAGES: dict[str, Stage] = {
             "evaluate",
             ("extract", "compose"),
             ("evaluate", "compose", *_INPUT, "extract"),
-            optional_inputs=("retrieve/train", "judged/extract", "judged/compose"),
+            optional_inputs=(
+                "retrieve/train",
+                "retrieve/search",
+                "judged/extract",
+                "judged/compose",
+                "judged/retrieve/search",
+            ),
         ),
         Stage(PUBLISH, ("extract", "compose", "evaluate"), ("publish", "compose", "database")),
     )

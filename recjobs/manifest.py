@@ -69,6 +69,7 @@ class SourceFile(_Record):
 
 
 SOURCE_KINDS = ("events", "items", "users")
+"""What a run is made from. A date is stale where these have changed."""
 
 
 class Sources(_Record):
@@ -77,6 +78,9 @@ class Sources(_Record):
     events: tuple[SourceFile, ...] = ()
     items: tuple[SourceFile, ...] = ()
     users: tuple[SourceFile, ...] = ()
+    titles: tuple[SourceFile, ...] = ()
+    """Older snapshots of items, the newest first: what those were called that the newest no longer has. Old snapshots
+    are thrown away, and that makes no date stale."""
     forgotten: tuple[str, ...] = ()
     """Digests of the tombstones there were, sorted."""
     lifted: tuple[str, ...] = ()

@@ -61,6 +61,8 @@ __all__ = [
     "store_plan",
 ]
 
+_JUDGED_STAGES = ("extract", "retrieve/search", "compose")
+_PINNED_KINDS = (*SOURCE_KINDS, "titles")
 _NOT_IN_RECIPE = {"extract": (PREVIOUS_EXTRACT,)}
 """Inputs that change nothing but the cost: an extract that went on from another equals one of the whole window."""
 
@@ -99,7 +101,8 @@ def make_plan(settings: Settings, config: str, ds: date) -> Plan:
     score = builder.add("rank/score", ds, {"extract": extract, "retrieve/search": search, "rank/train": ranker})
     lists = builder.add("compose", ds, {"extract": extract, "retrieve/search": search, "rank/score": score})
     judged = _pin_judged(settings, ds)
-    verdict = builder.add("evaluate", ds, {"extract": extract, "compose": lists, "retrieve/train": train, **judged})
+    towers_and_search = {"retrieve/train": train, "retrieve/search": search}
+    verdict = builder.add("evaluate", ds, {"extract": extract, "compose": lists, **towers_and_search, **judged})
     builder.add("publish", ds, {"extract": extract, "compose": lists, "evaluate": verdict})
     dump = _planned_settings(settings)
     digest = _digest({"settings": dump, "steps": {name: _pins(settings, step) for name, step in builder.steps.items()}})
@@ -173,7 +176,7 @@ class _Builder:
                 "cutoffs": cutoffs.model_dump(mode="json"),
                 "settings": recipe_settings(self.settings, stage),
                 "inputs": {name: _place(self.settings, uri) for name, uri in inputs.items() if name not in left_out},
-                "sources": {kind: [_identity(file) for file in getattr(sources, kind)] for kind in SOURCE_KINDS},
+                "sources": {kind: [_identity(file) for file in getattr(sources, kind)] for kind in _PINNED_KINDS},
                 # With nobody forgotten a recipe is what it was before forgetting was thought of.
                 **{name: who for name in ("forgotten", "lifted") if (who := getattr(sources, name))},
             }
@@ -255,9 +258,10 @@ def _usable(plan: Plan, settings: Settings, sources: Sources) -> dict[str, str] 
 
 
 def _pin_judged(settings: Settings, ds: date) -> dict[str, str]:
-    """The lists of `ds - label_days` and the states of that date; the highest-numbered plan that finished them."""
+    """The lists of `ds - label_days`, their candidates and the states of that date; of the highest-numbered plan that
+    finished them."""
     for plan in reversed(plans_of(settings, ds - timedelta(days=settings.time.label_days))):
-        wanted = {f"{JUDGED}/{stage}": plan.steps[stage].manifest_uri for stage in ("extract", "compose")}
+        wanted = {f"{JUDGED}/{stage}": plan.steps[stage].manifest_uri for stage in _JUDGED_STAGES}
         if all(map(storage.exists, wanted.values())) and storage.exists(plan.steps["publish"].manifest_uri):
             return wanted
     return {}

@@ -188,7 +188,7 @@ def _broken_simulation(settings: Settings, plan: Plan, known: Sources | None) ->
 
 
 def _files(sources: Sources | None) -> tuple[SourceFile, ...]:
-    return () if sources is None else (*sources.events, *sources.items, *sources.users)
+    return () if sources is None else (*sources.events, *sources.items, *sources.users, *sources.titles)
 
 
 def _date_in(uri: str) -> date:

@@ -83,7 +83,9 @@ def test_a_later_run_takes_the_candidates_of_the_night_they_were_made(config: st
     plan = plan_of(config)
     assert next(iter(plan.steps)) == "extract"
     assert plan.steps["rank/train"].inputs["earlier/retrieve/search"] == earlier.steps["retrieve/search"].manifest_uri
-    assert plan.steps["evaluate"].inputs["judged/compose"] == earlier.steps["compose"].manifest_uri
+    judged = {f"judged/{name}": earlier.steps[name].manifest_uri for name in ("extract", "retrieve/search", "compose")}
+    assert judged.items() <= plan.steps["evaluate"].inputs.items()
+    assert plan.steps["evaluate"].inputs["retrieve/search"] == plan.steps["retrieve/search"].manifest_uri
 
 
 def test_lists_that_were_not_published_are_not_judged(config: str) -> None:
@@ -156,6 +158,24 @@ def test_a_broken_plan_is_named(tmp_path: Path) -> None:
     storage.write_bytes(uri, b"{}")
     with pytest.raises(CorruptFileError, match=r"plan\.json is no plan"):
         load_plan(uri)
+
+
+def test_older_snapshots_name_the_recipe_and_make_nothing_stale_when_they_are_thrown_away(
+    config: str, tmp_path: Path
+) -> None:
+    for offset in (0, 1, 5):
+        storage.write_bytes(str(tmp_path / "items" / f"{DS - timedelta(days=offset)}.parquet"), b"items")
+    items = {"items.path": str(tmp_path / "items")}
+    plan = load_plan(plan_run(config, DS, items))
+    assert [file.day for file in plan.steps["extract"].sources.titles] == [
+        DS - timedelta(days=1),
+        DS - timedelta(days=5),
+    ]
+    storage.write_bytes(str(tmp_path / "items" / f"{DS - timedelta(days=1)}.parquet"), b"other titles")
+    again = load_plan(plan_run(config, DS, items))
+    assert again.steps["extract"].run != plan.steps["extract"].run
+    (tmp_path / "items" / f"{DS - timedelta(days=1)}.parquet").unlink()
+    assert stale_reasons(load_settings(config, items), again) == []
 
 
 def test_candidates_made_anew_make_those_learnt_from_them_stale(config: str) -> None:

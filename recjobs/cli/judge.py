@@ -21,6 +21,9 @@ def evaluate(
     days: Annotated[
         int | None, typer.Option("--days", min=1, help="Days of outcomes after it; [time] label_days by default.")
     ] = None,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Judge the candidate sources instead: what each found, and found alone.")
+    ] = False,
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -32,7 +35,11 @@ def evaluate(
     """
     settings = settings_of(config, overrides)
     ds = as_date(date_)
-    rows = judge_date(settings, ds, days or settings.time.label_days)
+    days = days or settings.time.label_days
+    if sources:
+        _print_sources(ds, judge_sources_of(settings, ds, days), as_json)
+        return
+    rows = judge_date(settings, ds, days)
     if as_json:
         print_json(rows)
         return
@@ -59,6 +66,33 @@ def judge_date(settings: Settings, ds: date, days: int) -> list[dict[str, Any]]:
     until = ds + timedelta(days=days)
     lists, states = (load(plan.steps[name].manifest_uri) for name in ("compose", "extract"))
     return judge(lists, states, outcomes_from_sources(settings, ds, until), settings, until)
+
+
+def judge_sources_of(settings: Settings, ds: date, days: int) -> list[dict[str, Any]]:
+    """What each source of the candidates behind the same lists was worth on the same days: rows of `sources.json`.
+
+    Raises:
+        MissingInputError, NotArrivedError: as for `judge_date`.
+    """
+    from recjobs.evaluate import judging
+    from recjobs.evaluate.contribution import judge_sources
+    from recjobs.evaluate.outcomes import outcomes_from_sources
+
+    plan = finished_plan(settings, ds)
+    until = ds + timedelta(days=days)
+    search, states = (load(plan.steps[name].manifest_uri) for name in ("retrieve/search", "extract"))
+    outcomes = outcomes_from_sources(settings, ds, until)
+    found = judge_sources(search, outcomes, judging.judged_items(states, settings))
+    return judging.dated(found.rows(), ds=until, judged=ds, until=until)
+
+
+def _print_sources(ds: date, rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+        return
+    header = ["source", "share", "alone", "recall", "recall_alone"]
+    title = f"sources of the candidates of {ds}, on what {rows[0]['users']:,} users had until {rows[0]['until']}"
+    print_table(title, header, [[row[name] for name in header] for row in rows])
 
 
 def finished_plan(settings: Settings, ds: date) -> Plan:

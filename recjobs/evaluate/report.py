@@ -16,6 +16,7 @@ from recjobs.evaluate.items import Items
 from recjobs.evaluate.judging import ALL, COVERAGE, DIFFERENCE, NEW, RECJOBS, Row
 from recjobs.evaluate.measures import MEASURES
 from recjobs.evaluate.plots import exposure_plot, lengths_plot, metrics_plot
+from recjobs.evaluate.retrieval import search_section
 from recjobs.evaluate.samples import sample_users
 from recjobs.evaluate.template import PAGE
 from recjobs.manifest import Check, Inputs, Manifest
@@ -33,6 +34,8 @@ class Evaluation:
     items: Items
     seen: Mapping[str, Seen]
     rows: Sequence[Row]
+    sources: Sequence[Row]
+    """What each candidate source of the judged night was worth; empty where none is judged."""
     checks: Sequence[Check]
     notes: Sequence[str]
 
@@ -71,6 +74,7 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "confidence": f"{config.evaluate.confidence:.0%}",
         "surfaces": [_surface(evaluation, name) for name in config.compose.surfaces],
         "training": _training(inputs.get("retrieve/train")),
+        "search": search_section(inputs.get("retrieve/search"), evaluation.sources),
         "checks": sorted(evaluation.checks, key=lambda check: check.passed),
         "samples": samples,
     }

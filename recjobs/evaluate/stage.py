@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from recjobs import columns, storage
 from recjobs.columns import USER
-from recjobs.evaluate import checks, gate, judging
+from recjobs.evaluate import checks, contribution, gate, judging
+from recjobs.evaluate.contribution import Contribution
 from recjobs.evaluate.gate import Seen, SurfaceRules
 from recjobs.evaluate.items import Items
 from recjobs.evaluate.judging import ALL, DIFFERENCE, RECJOBS, Row, Rules, Tally
@@ -31,7 +32,9 @@ DEFAULT_SURFACE = "home"
 
 
 def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
-    """Writes `metrics.json`, `verdict.json` and `report.html`. A failed check that refuses fails the run afterwards.
+    """Writes `metrics.json`, `sources.json`, `verdict.json` and `report.html`.
+
+    A failed check that refuses fails the run afterwards.
 
     Raises:
         CorruptFileError: a part of the lists is no list file.
@@ -40,13 +43,14 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     items = judging.judged_items(inputs["extract"], config)
     seen, found = gated(inputs, config, items, out)
     inspected = time.perf_counter()
-    rows, notes = _judge(inputs, config, out)
+    rows, sources, notes = _judge(inputs, config, out)
     found += checks.better_than_popularity(rows, max(config.evaluate.at))
     judged = time.perf_counter()
     passed = not any(check.severity == "refuse" and not check.passed for check in found)
     _write_json(out.uri("metrics.json"), rows)
+    _write_json(out.uri("sources.json"), sources)
     _write_json(out.uri("verdict.json"), {"passed": passed, "checks": [check.model_dump() for check in found]})
-    evaluation = Evaluation(inputs, config, items, seen, rows, found, notes)
+    evaluation = Evaluation(inputs, config, items, seen, rows, sources, found, notes)
     write_report(evaluation, out.uri("report.html"))
     logger.info("evaluate: gate %s, %d rows of metrics", "passed" if passed else "REFUSES", len(rows))
     return out.manifest(
@@ -152,6 +156,8 @@ class JudgeShard:
     events: tuple[str, ...]
     counts_outcomes: bool
     """Whether the users with an outcome in `events` are to be counted here."""
+    candidates: str | None
+    """What the lists were made from; None where it doesn't say which sources brought it."""
 
 
 @dataclass(frozen=True)
@@ -161,28 +167,33 @@ class Judged:
     tallies: dict[str, Tally]
     with_outcome: int
     """Users with an outcome, with or without a list."""
+    sources: Contribution | None
 
 
-def _judge(inputs: Inputs, config: Settings, out: Output) -> tuple[list[Row], list[str]]:
+def _judge(inputs: Inputs, config: Settings, out: Output) -> tuple[list[Row], list[Row], list[str]]:
+    """Rows of `metrics.json` and `sources.json`, and notes."""
     lists, states = inputs.get("judged/compose"), inputs.get("judged/extract")
     if lists is None or states is None:
         earlier = date.fromordinal(inputs.ds.toordinal() - inputs.cutoffs.label_days)
-        return [], [f"nothing to judge yet: no lists of {earlier}"]
+        return [], [], [f"nothing to judge yet: no lists of {earlier}"]
     surfaces = [name for name in storage.list_folders(lists.uri("lists")) if name in config.compose.surfaces]
     prepare = partial(_judge_function, states, config, lists.ds, inputs.ds)
-    work = _judge_work(lists, states, inputs["extract"], surfaces)
+    work = _judge_work(lists, states, inputs["extract"], surfaces, inputs.get("judged/retrieve/search"))
     judged = combined(config.beam, "judging", work, prepare, _add_judged, out.uri(".judging"))
     items, rules = judging.judged_items(states, config), judging.rules_of(config)
     rows = [row for surface in surfaces for row in judging.metric_rows(judged.tallies[surface], surface, items, rules)]
-    return judging.dated(rows, ds=inputs.ds, judged=lists.ds, until=inputs.ds), _judge_notes(
-        judged, lists.ds, inputs.ds
-    )
+    dated = partial(judging.dated, ds=inputs.ds, judged=lists.ds, until=inputs.ds)
+    sources = judged.sources.rows() if judged.sources is not None else []
+    return dated(rows), dated(sources), _judge_notes(judged, lists.ds, inputs.ds)
 
 
-def _judge_work(lists: Manifest, states: Manifest, extract: Manifest, surfaces: Sequence[str]) -> list[JudgeShard]:
+def _judge_work(
+    lists: Manifest, states: Manifest, extract: Manifest, surfaces: Sequence[str], search: Manifest | None
+) -> list[JudgeShard]:
     parts, events = states.parts("users"), extract.shards("events")
     # With another number of shards than tonight's, a user's outcomes may be in any part.
     aligned = len(parts) == len(events)
+    told = search if search is not None and contribution.is_told(search) else None
     return [
         JudgeShard(
             number,
@@ -190,6 +201,7 @@ def _judge_work(lists: Manifest, states: Manifest, extract: Manifest, surfaces: 
             {surface: lists.uri("lists", surface, part.name) for surface in surfaces},
             tuple(event.uri for shard in (events[number : number + 1] if aligned else events) for event in shard),
             aligned or number == 0,
+            None if told is None else told.uri("candidates", part.name),
         )
         for number, part in enumerate(parts)
     ]
@@ -208,12 +220,18 @@ def _judge_shard(
         surface: judging.judge_part(uri, work.states, outcomes, items, surface, rules, work.number)
         for surface, uri in work.lists.items()
     }
-    return Judged(tallies, outcomes[USER].n_unique() if work.counts_outcomes else 0)
+    sources = None if work.candidates is None else contribution.judge_part(work.candidates, outcomes, items)
+    return Judged(tallies, outcomes[USER].n_unique() if work.counts_outcomes else 0, sources)
 
 
 def _add_judged(parts: Iterable[Judged]) -> Judged:
     found = list(parts)
-    return Judged(judging.combine(part.tallies for part in found), sum(part.with_outcome for part in found))
+    sources = [part.sources for part in found if part.sources is not None]
+    return Judged(
+        judging.combine(part.tallies for part in found),
+        sum(part.with_outcome for part in found),
+        contribution.added(sources) if sources else None,
+    )
 
 
 def _judge_notes(judged: Judged, after: date, until: date) -> list[str]:

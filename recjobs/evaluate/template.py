@@ -68,6 +68,32 @@ items the user had not had before. Recall divides by all of a user's outcomes.</
 <img alt="The towers' loss by step and epoch" src="data:image/png;base64,{{ training.curves }}">
 {% endif %}
 
+{% if search %}
+<h2>Candidates</h2>
+<p>{{ search.candidates }} for each of {{ search.users }} users out of {{ search.searched }} items, by
+{{ search.method }}. Recall at {{ search.candidates }} beside exact search: {{ search.recall }}{{ search.audit }}.</p>
+<table>
+<tr><th>part</th><th class="number">seconds</th></tr>
+{% for part in search.parts %}
+<tr><td>{{ part.name }}</td><td class="number">{{ part.seconds }}</td></tr>
+{% endfor %}
+</table>
+<p>{{ search.pass_speed }} users/s over the whole stage, {{ search.search_speed }} in search and mixing alone.</p>
+<table>
+<tr><th>source</th><th class="number">share</th><th class="number">alone</th>
+{% if search.judged %}<th class="number">recall</th><th class="number">recall alone</th>{% endif %}</tr>
+{% for source in search.sources %}
+<tr><td>{{ source.name }}</td><td class="number">{{ source.share }}</td><td class="number">{{ source.alone }}</td>
+{% if search.judged %}<td class="number">{{ source.recall }}</td>
+<td class="number">{{ source.recall_alone }}</td>{% endif %}</tr>
+{% endfor %}
+</table>
+<p class="quiet">Share: of tonight's candidates that the source proposed; alone: that no other did.
+{% if search.judged %}Recall: of what {{ search.judged_users }} users had from {{ search.judged }} until
+{{ search.until }}, how much was among the candidates of {{ search.judged }} that the source proposed; alone: that no
+other did, so what would be lost without it.{% endif %}</p>
+{% endif %}
+
 <h2>Checks</h2>
 <table>
 <tr><th>check</th><th>result</th><th class="number">seen</th><th class="number">limit</th><th>detail</th></tr>

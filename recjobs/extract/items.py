@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import polars as pl
 import pyarrow as pa
@@ -21,9 +23,12 @@ from recjobs.extract.tokens import token_lists, word_counts
 from recjobs.extract.vocabulary import index_of
 from recjobs.manifest import SourceFile
 from recjobs.sources.config import ItemsSource
-from recjobs.sources.contract import ITEM_COLUMNS, item_contract
+from recjobs.sources.contract import ITEM_COLUMNS, Contract, item_contract
 from recjobs.sources.reading import read_blocks
 
+logger = logging.getLogger(__name__)
+
+_LAST_TITLE = "last_title"
 _FOLD_ROWS = 4_000_000
 """Shards' item counts are added up whenever this many rows have come together."""
 
@@ -90,6 +95,48 @@ def join_items(job: Job, snapshot: Snapshot, counts: pl.DataFrame) -> pl.DataFra
     )
     ordered = complete.sort([c.TRAIN_EVENTS, c.ITEM], descending=[True, False])
     return ordered.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias(c.ITEM_INDEX))
+
+
+def with_last_titles(job: Job, items: pl.DataFrame, snapshot: Snapshot, older: Sequence[SourceFile]) -> pl.DataFrame:
+    """`items` where those that the snapshot no longer lists have the title of the newest of `older` that had one.
+
+    Nothing else of them is kept: they are not available, and a price of then would be wrong.
+    """
+    gone = items.join(snapshot.rows, on=c.ITEM, how="anti").select(c.ITEM)
+    known = _titles_in(job, older, gone[c.ITEM])
+    return (
+        items.join(known.rename({c.TITLE: _LAST_TITLE}), on=c.ITEM, how="left", maintain_order="left")
+        .with_columns(pl.coalesce(c.TITLE, _LAST_TITLE).alias(c.TITLE))
+        .drop(_LAST_TITLE)
+    )
+
+
+def _titles_in(job: Job, files: Sequence[SourceFile], wanted: pl.Series) -> pl.DataFrame:
+    """`item_id` and `title` of the `wanted` in the first of `files` that has one; no more is held than these.
+
+    A snapshot's rows that are bad count for nothing: they were quarantined in their night.
+    """
+    found = pl.DataFrame(schema={c.ITEM: pl.String, c.TITLE: pl.String})
+    contract = _titles_contract(job.settings.items or ItemsSource(path=""))
+    for day, of_day in groupby(files, lambda file: file.day):
+        missing = wanted.filter(~wanted.is_in(found[c.ITEM].implode()))
+        if missing.is_empty():
+            break
+        logger.info("looking for the titles of %d items that have gone, in the snapshot of %s", len(missing), day)
+        blocks = (block.split()[0] for file in of_day for block in read_blocks(file, contract))
+        titled = pl.col(c.TITLE).is_not_null() & pl.col(c.ITEM).is_in(missing.implode())
+        rows = [block.filter(titled).select(c.ITEM, c.TITLE) for block in blocks]
+        found = pl.concat([found, *rows]).unique(c.ITEM, keep="last", maintain_order=True)
+    return found
+
+
+def _titles_contract(source: ItemsSource) -> Contract:
+    """Ids and titles alone; a snapshot of before there were titles does without."""
+    whole = item_contract(source)
+    columns = (
+        replace(column, expected=column.required) for column in whole.columns if column.name in (c.ITEM, c.TITLE)
+    )
+    return replace(whole, columns=tuple(columns))
 
 
 def vocabulary_columns(source: ItemsSource | None) -> list[str]:

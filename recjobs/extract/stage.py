@@ -32,7 +32,7 @@ from recjobs.extract.snapshots import undated_note
 from recjobs.extract.splitting import Tally, split_unit, units
 from recjobs.extract.users import ShardOfUsers, users_shard
 from recjobs.extract.vocabulary import build_vocabulary
-from recjobs.manifest import Inputs, Manifest, Output
+from recjobs.manifest import Inputs, Manifest, Output, SourceFile
 from recjobs.passes import Record, ready, run_pass
 from recjobs.settings import Settings
 
@@ -65,7 +65,7 @@ def _extract(job: Job, inputs: Inputs, out: Output, notes: list[str]) -> Manifes
     clock.lap("read")
     shards = _pass(job, "canonical events", range(job.shards), canonical_shard)
     clock.lap("canonical")
-    items, vocabulary = _write_items(job, snapshot)
+    items, vocabulary = _write_items(job, snapshot, inputs.sources.titles)
     clock.lap("items")
     users = _write_users(job, [shard["trained"] for shard in shards])
     clock.lap("users")
@@ -116,9 +116,12 @@ def _read_sources(job: Job, inputs: Inputs, notes: list[str]) -> tuple[Job, item
     return job, snapshot, sections
 
 
-def _write_items(job: Job, snapshot: item_states.Snapshot) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _write_items(
+    job: Job, snapshot: item_states.Snapshot, older: Sequence[SourceFile]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Writes `items.parquet`, `vocabulary.parquet`, and for the users' pass each item's index and price."""
-    items = item_states.join_items(job, snapshot, _item_counts(job))
+    listed = item_states.join_items(job, snapshot, _item_counts(job))
+    items = item_states.with_last_titles(job, listed, snapshot, older)
     shards = [read_scratch(file.uri) for file in storage.list_files(job.scratch("vocabulary"))]
     told = attributes.with_told_words(pl.concat(shards), job.settings.extract.token_users)
     known = [] if job.counted_past is None else [deltas.past_types(job.counted_past)]

@@ -29,7 +29,9 @@ def pin_sources(settings: Settings, ds: date, known: Iterable[SourceFile] = ()) 
     `known` are files pinned a moment ago, whose content need not be looked at again.
 
     Events: the partitions of the arrival days `ds - window_days - late_days + 1 … ds`. Items and
-    users: the newest snapshot of or before `ds`, else the undated files.
+    users: the newest snapshot of or before `ds`, else the undated files. Titles: of items also the newest
+    snapshots of or before 1, 2, 4, 8 … days ago, as far as the window goes, so that an item that has gone
+    keeps its title for as long as it was there.
 
     Raises:
         NotArrivedError: a day after the newest partition has none, and is not declared closed.
@@ -40,6 +42,7 @@ def pin_sources(settings: Settings, ds: date, known: Iterable[SourceFile] = ()) 
     events = _pin_events(settings, ds)
     items = _pin_snapshot("items", settings.items, ds)
     users = _pin_snapshot("users", settings.users, ds)
+    titles = _pin_titles(settings, ds, items)
     folder = tombstones.folder_of(settings.artefacts)
     digested = partial(_digested, {(file.uri, file.size): file.digest for file in known})
     with ThreadPoolExecutor(_DIGEST_THREADS) as pool:
@@ -47,6 +50,7 @@ def pin_sources(settings: Settings, ds: date, known: Iterable[SourceFile] = ()) 
             events=tuple(pool.map(digested, events)),
             items=tuple(pool.map(digested, items)),
             users=tuple(pool.map(digested, users)),
+            titles=tuple(pool.map(digested, titles)),
             forgotten=tombstones.digests(folder),
             lifted=tombstones.lifted(folder),
         )
@@ -149,3 +153,15 @@ def _pin_snapshot(section: str, source: SnapshotSource | None, ds: date) -> list
         ds=str(ds),
         path=partitions.path,
     )
+
+
+def _pin_titles(settings: Settings, ds: date, newest: Sequence[_Dated]) -> list[_Dated]:
+    """Older snapshots of items, the newest first; none where `newest`, the one that counts, is undated."""
+    counts = newest[0][1] if newest else None
+    if settings.items is None or counts is None:
+        return []
+    partitions = list_partitions(resolve(settings.items.path), settings.items.format)
+    ages = [1 << doubling for doubling in range((settings.time.window_days - 1).bit_length())]
+    past = [[day for day in partitions.days() if day <= ds - timedelta(days=age) and day < counts] for age in ages]
+    chosen = sorted({days[-1] for days in past if days}, reverse=True)
+    return [(file, day) for day in chosen for file in partitions.dated[day]]

@@ -352,6 +352,40 @@ def test_the_newest_snapshot_not_after_the_date_counts(folder: Path) -> None:
     assert items.rows() == [("gone", None, False), ("new", 2.0, True)]
 
 
+def test_an_item_that_has_gone_keeps_the_last_title_it_had_and_nothing_else(folder: Path) -> None:
+    seen = [Event("ann", name, "view", moment(0), 0) for name in ("gone", "short", "unknown", "here", "nameless")]
+    deliver(folder, World(seen, [{"item_id": "unlisted", "title": "X"}]), DAYS)
+    of_days: dict[int, list[dict[str, Any]]] = {
+        0: [
+            {"item_id": "gone", "title": "Old Cup"},
+            {"item_id": "short", "title": "Mug"},
+            {"item_id": "nameless", "title": "Y"},
+        ],
+        1: [
+            {"item_id": "gone", "title": "Cup"},
+            {"item_id": "gone", "title": "Cup again"},
+            {"item_id": None, "title": "Z"},
+        ],
+        2: [{"item_id": "gone", "title": "never read: 3 days before"}],
+        3: [{"item_id": "gone", "title": None, "price": 4.0}, {"item_id": "here", "title": "Then"}],
+        5: [{"item_id": "here", "title": "Now", "price": 1.0}, {"item_id": "nameless", "title": None}],
+    }
+    for day, rows in of_days.items():
+        snapshot = pl.DataFrame(rows, {"item_id": pl.String, "title": pl.String, "price": pl.Float64})
+        declared = snapshot.with_columns(pl.lit(None, pl.String).alias("colour"))
+        write(snapshot if day < 5 else declared, folder / "items" / f"{FIRST + timedelta(days=day)}.parquet")
+    manifest = extract(folder, settings(folder), DS)
+    items = pl.read_parquet(manifest.uri("items.parquet")).sort("item_id")
+    assert items.select("item_id", "title", "price", "available").rows() == [
+        ("gone", "Cup again", None, False),
+        ("here", "Now", 1.0, True),
+        ("nameless", None, None, True),
+        ("short", None, None, False),
+        ("unknown", None, None, False),
+    ]
+    assert items["title_tokens"].list.len().to_list() == [2, 1, 0, 0, 0]
+
+
 def test_text_vector_and_number_columns_of_items_pass_through(folder: Path) -> None:
     deliver(folder, World([Event("ann", "a", "view", moment(0), 0)]), DAYS)
     row = {"item_id": "a", "colour": "red", "size": 4, "care": "wash cold", "image": [0.5, 1.5]}

@@ -68,6 +68,22 @@ def test_the_window_is_pinned_and_nothing_later(folder: Path) -> None:
     assert len({file.digest for file in sources.events}) == 7
 
 
+def test_titles_are_pinned_from_older_snapshots_ever_farther_apart(folder: Path) -> None:
+    deliver(folder, *range(20))
+    for offset in (19, 18, 17, 16, 10, 3, 2):
+        put(folder / "items" / f"{day(offset)}.parquet", str(offset))
+    wide = pin_sources(settings(folder, time__window_days=15), day(19))
+    assert [file.day for file in wide.items] == [day(19)]
+    # 1, 2, 4, 8 days ago: the newest of or before; 16 lies outside the window.
+    assert [file.day for file in wide.titles] == [day(18), day(17), day(10)]
+    assert [file.day for file in pin_sources(settings(folder, time__window_days=20), day(19)).titles][-1] == day(3)
+    assert pin_sources(settings(folder), day(18)).titles[0].day == day(17), "nothing of tonight's or later"
+    for offset in (19, 18, 17, 16, 10, 3, 2, -30):
+        (folder / "items" / f"{day(offset)}.parquet").unlink()
+    put(folder / "items" / "all.parquet")
+    assert pin_sources(settings(folder), day(19)).titles == ()
+
+
 def test_a_digest_follows_the_content(folder: Path) -> None:
     deliver(folder, 0, 1)
     before = pin_sources(settings(folder), day(1))

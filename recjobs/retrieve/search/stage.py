@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -76,7 +77,7 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     clock.lap("similar")
     return out.manifest(
         rows={"users": counts["users"], "items": items.num_rows, "searched_items": len(database.item_index)},
-        metrics=_metrics(audit, counts, len(database.item_index), clock.laps["search"]),
+        metrics=_metrics(audit, counts, len(database.item_index), clock.laps),
         checks=search_checks(audit, counts, _rows_of(extract, parts)),
         timings=clock.laps,
         notes=_notes(audit),
@@ -208,8 +209,11 @@ def _approximate(
     return searchers
 
 
-def _metrics(audit: Audit, counts: dict[str, int], items: int, seconds: float) -> dict[str, float]:
-    """Of the search: recall, speed, effort (0 where exact); of sources: their share, and what they alone bring."""
+def _metrics(audit: Audit, counts: dict[str, int], items: int, laps: Mapping[str, float]) -> dict[str, float]:
+    """Of the search: recall, effort (0 where exact), users/s; of sources: their share, and what they alone bring.
+
+    `users_per_second` is of the whole stage, `search_users_per_second` of search and mixing alone.
+    """
     effort = audit.effort
     candidates = max(counts["candidates"], 1)
     shares = {
@@ -221,7 +225,8 @@ def _metrics(audit: Audit, counts: dict[str, int], items: int, seconds: float) -
         "recall": audit.recall,
         "candidates": audit.k,
         "refilled": counts["refilled"],
-        "users_per_second": counts["users"] / max(seconds, 1e-9),
+        "users_per_second": counts["users"] / max(sum(laps.values()), 1e-9),
+        "search_users_per_second": counts["users"] / max(laps["search"], 1e-9),
         "scann": float(effort is not None),
         "index_leaves": leaf_count(items) if effort else 0,
         "searched_leaves": effort.leaves if effort else 0,
