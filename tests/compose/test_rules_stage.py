@@ -119,7 +119,7 @@ def test_the_pages_example_does_what_it_says(made: tuple[Settings, Inputs, Manif
 def test_each_step_is_counted(made: tuple[Settings, Inputs, Manifest]) -> None:
     _, _, done = made
     steps = json.loads(storage.read_bytes(done.uri("steps.json")))
-    between = "score boosts cold_start reserve mmr caps_and_clusters pins explore dither fill reasons"
+    between = "score boosts cold_start reserve mmr caps_and_clusters cut pins explore dither fill reasons"
     assert list(steps["home"]) == ["filters", "eligibility", "no_repeat", *between.split()]
     assert next(iter(steps["email"])) == "filters"
     assert "pins" not in steps["email"]
