@@ -8,10 +8,12 @@ import numpy as np
 import polars as pl
 
 from recjobs.columns import ITEM_INDEX, SCORE
+from recjobs.compose.arranging import count_displaced
 from recjobs.compose.audience import ROW
 from recjobs.compose.rulebook import Floats
-from recjobs.compose.rules import count_moved
 from recjobs.compose.steps import Scene, Stepped
+
+_AT = "at"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Boosts:
     """[I + 1]."""
     name: str = "boosts"
 
-    def __call__(self, lists: pl.DataFrame, scene: Scene) -> Stepped:
+    def __call__(self, lists: pl.DataFrame, scene: Scene) -> Stepped:  # noqa: ARG002
         """The lists by boosted score; ties stay in their order."""
         added = self.boost[lists[ITEM_INDEX].to_numpy()]
         if not added.any():
@@ -35,5 +37,7 @@ class Boosts:
         deviation = pl.col(SCORE).cast(pl.Float64).std(ddof=0).over(ROW)
         scale = pl.when(deviation > 0).then(deviation).otherwise(1.0)
         raised = lists.with_columns((pl.col(SCORE) + pl.Series(added.astype(np.float64)) * scale).cast(pl.Float32))
-        ordered = raised.sort([ROW, SCORE], descending=[False, True], maintain_order=True)
-        return Stepped(ordered, moved=count_moved(lists, ordered, scene))
+        numbered = raised.with_row_index(_AT)
+        ordered = numbered.sort([ROW, SCORE], descending=[False, True], maintain_order=True)
+        moved = count_displaced(ordered[_AT].to_numpy().astype(np.int64))
+        return Stepped(ordered.drop(_AT), moved=moved)

@@ -37,7 +37,7 @@ class ExploreConfig(Section):
     """Share of lists in which `places` go to new items. 0: off."""
     places: list[int] = []
     """The places, the first being 1."""
-    pool: int = Field(100, ge=1, le=2000)
+    pool: int = Field(100, ge=1, le=500)
     """At most so many items are tried on one date: the youngest."""
     below_events: int = Field(5, ge=0)
     """An item with fewer events is tried too, however old; a new one (`new_days`) always."""
@@ -60,9 +60,13 @@ class SurfaceConfig(Section):
     rules: Rules = Rules()
     """This surface's own, besides those of all surfaces."""
     mmr: MmrConfig = MmrConfig()
+    """Diversity by item vectors."""
     clusters: ClusterConfig = ClusterConfig()
+    """Diversity by clusters of them."""
     explore: ExploreConfig = ExploreConfig()
+    """New items for some users."""
     dither: DitherConfig = DitherConfig()
+    """Noise in the order."""
 
     @property
     def explores(self) -> bool:

@@ -9,6 +9,7 @@ from recjobs.compose.boosts import Boosts
 from recjobs.compose.caps import Caps
 from recjobs.compose.chance import Seed
 from recjobs.compose.config import ComposeConfig, SurfaceConfig
+from recjobs.compose.cut import Cut
 from recjobs.compose.dither import Dither
 from recjobs.compose.explore import Explore
 from recjobs.compose.fallbacks import ColdStart, Fill
@@ -66,6 +67,8 @@ def _diversity(plan: Plan) -> tuple[Step, ...]:
         steps.append(Mmr(plan.vectors, config.mmr))
     if limits := (*book.limits, *_cluster_limits(plan)):
         steps.append(Caps(limits, _name(plan)))
+    if book.pinned or explores or config.dither.strength > 0:
+        steps.append(Cut())
     if book.pinned:
         steps.append(Pins(book.pinned))
     if explores:

@@ -92,13 +92,14 @@ def _inspect(inputs: Inputs, config: Settings, items: Items, out: Output) -> dic
         )
         for part in extract.parts("users")
     ]
-    rules = _surface_rules(lists, config, items)
+    rules = surface_rules(lists, config, items)
     return combined(
         config.beam, "gate", work, partial(_gate_function, extract, config, rules), gate.combine, out.uri(".gate")
     )
 
 
-def _surface_rules(lists: Manifest, config: Settings, items: Items) -> dict[str, SurfaceRules]:
+def surface_rules(lists: Manifest, config: Settings, items: Items) -> dict[str, SurfaceRules]:
+    """What the lists of each surface must keep, by settings and by what `compose` says of its rules."""
     no_repeat, with_reasons = judging.rules_of(config).no_repeat, config.compose.reasons == "full"
     told = {file.name for file in storage.list_files(lists.uri("rules"))}
     found = {}
@@ -126,7 +127,7 @@ def _gate_checks(inputs: Inputs, config: Settings, items: Items, seen: Mapping[s
     extract, lists = inputs["extract"], inputs["compose"]
     found = checks.list_checks(seen, config.compose.surfaces)
     names = {part.name for part in extract.parts("users")}
-    for surface, rules in _surface_rules(lists, config, items).items():
+    for surface, rules in surface_rules(lists, config, items).items():
         extra = [part.name for part in lists.parts("lists", surface) if part.name not in names]
         segments = _one_table(lists, "segments", surface)
         in_segments = gate.segment_faults(segments, rules.narrowed(items), rules.length)

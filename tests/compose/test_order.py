@@ -124,7 +124,7 @@ def test_steps_stand_in_the_order_of_the_design_and_only_where_asked() -> None:
         dither=DitherConfig(strength=0.5),
     )
     names = [step.name for step in shelf_of(world, everything, book, random).steps]
-    wanted = "eligibility no_repeat score boosts cold_start reserve mmr caps_and_clusters pins explore dither fill"
+    wanted = "eligibility no_repeat score boosts cold_start reserve mmr caps_and_clusters cut pins explore dither fill"
     assert names == wanted.split()
     kept_out = replace(book, allowed=np.array([False, True, True, False, True]))
     assert shelf_of(world, everything, kept_out, random).steps[0].name == "filters"

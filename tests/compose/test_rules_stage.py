@@ -14,6 +14,7 @@ from recjobs import columns, storage
 from recjobs.columns import ITEM, PROPENSITY, USER
 from recjobs.compose import stage, summary
 from recjobs.errors import GiveUpError, SettingsError
+from recjobs.evaluate import gate
 from recjobs.evaluate import stage as evaluate
 from recjobs.evaluate.judging import judged_items
 from recjobs.manifest import Inputs, Manifest
@@ -118,7 +119,7 @@ def test_the_pages_example_does_what_it_says(made: tuple[Settings, Inputs, Manif
 def test_each_step_is_counted(made: tuple[Settings, Inputs, Manifest]) -> None:
     _, _, done = made
     steps = json.loads(storage.read_bytes(done.uri("steps.json")))
-    between = "score boosts cold_start reserve mmr caps_and_clusters pins explore dither fill reasons"
+    between = "score boosts cold_start reserve mmr caps_and_clusters cut pins explore dither fill reasons"
     assert list(steps["home"]) == ["filters", "eligibility", "no_repeat", *between.split()]
     assert next(iter(steps["email"])) == "filters"
     assert "pins" not in steps["email"]
@@ -156,6 +157,40 @@ def test_the_gate_knows_the_rules(made: tuple[Settings, Inputs, Manifest], tmp_p
     rules = pl.read_parquet(done.uri("rules", "home.parquet"))
     assert rules.filter(~pl.col(columns.ELIGIBLE)).height == 10
     assert rules.filter(columns.RULED).height == 20
+
+
+def test_the_gate_counts_what_rules_keep_out_and_repeats_that_no_rule_decides(
+    made: tuple[Settings, Inputs, Manifest],
+) -> None:
+    settings, inputs, done = made
+    items = judged_items(inputs["extract"], settings)
+    rules = evaluate.surface_rules(done, settings, items)["home"]
+    lists = pl.read_parquet(done.parts("lists", "home")[0].uri)
+    users = pl.read_parquet(inputs["extract"].parts("users")[0].uri)
+    row, tool, food = buyer_of_both(inputs, users)
+
+    def faults(item: str) -> tuple[int, int]:
+        spoilt = [*lists[ITEM][row].to_list()[:-1], item]
+        seen = gate.inspect(
+            lists[row : row + 1].with_columns(pl.Series(ITEM, [spoilt])), users[row : row + 1], items, rules
+        )
+        return seen.faults["nothing ineligible"], seen.faults["no repeats"]
+
+    assert faults("i0001") == (1, 0)
+    assert faults(tool) == (0, 1)
+    assert faults(food) == (0, 0)
+
+
+def buyer_of_both(inputs: Inputs, users: pl.DataFrame) -> tuple[int, str, str]:
+    """The first of `users` who bought a tool and food: their row, and one item of each."""
+    items = pl.read_parquet(inputs["extract"].uri("items.parquet"))
+    kinds = dict(items.select(columns.ITEM_INDEX, columns.CATEGORY).rows())
+    names = dict(items.select(columns.ITEM_INDEX, ITEM).rows())
+    for row, (had, types) in enumerate(users.select(columns.PAIR_ITEM, columns.PAIR_TYPE).rows()):
+        bought = {kinds[item].split("/")[0]: names[item] for item, kind in zip(had, types, strict=True) if kind == 2}
+        if {"tools", "food"} <= set(bought):
+            return row, bought["tools"], bought["food"]
+    raise AssertionError("nobody bought both")
 
 
 def test_blocks_and_shards_make_no_difference(made: tuple[Settings, Inputs, Manifest], tmp_path: Path) -> None:
