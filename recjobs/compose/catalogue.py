@@ -18,9 +18,11 @@ _NEEDED = [
     columns.ITEM_INDEX,
     columns.ITEM,
     columns.TITLE,
+    columns.CATEGORY,
     columns.AVAILABLE,
     columns.CREATED_AT,
     columns.FIRST_EVENT,
+    columns.N_EVENTS,
 ]
 
 
@@ -36,6 +38,10 @@ class Catalogue:
     """[I + 1]: available and not excluded; False at 0."""
     new: npt.NDArray[np.bool_]
     """[I + 1]: created, or first seen where `created_at` is unknown, in the last `new_days` days."""
+    category: pl.Series
+    """String[I + 1]; null where it is unknown."""
+    events: npt.NDArray[np.int64]
+    """[I + 1]: events of each item until `history_until`; 0 at 0."""
 
     @property
     def size(self) -> int:
@@ -77,6 +83,8 @@ def load_catalogue(uri: str, config: ComposeConfig, ds: date) -> Catalogue:
         title=pl.concat([missing, frame.select(pl.coalesce(columns.TITLE, columns.ITEM)).to_series()]),
         eligible=np.r_[False, flags["shown"].to_numpy()],
         new=np.r_[False, flags["new"].to_numpy()],
+        category=pl.concat([missing, frame[columns.CATEGORY].cast(pl.String)]),
+        events=np.r_[0, frame[columns.N_EVENTS].fill_null(0).to_numpy()].astype(np.int64),
     )
 
 

@@ -25,8 +25,8 @@ class ComposeConfig(Section):
     """Surfaces by name; the app's default one is `home`."""
     cold_threshold: int = Field(5, ge=0)
     """Users with fewer events get their segment's list, blended with the towers' candidates."""
-    segment_by: list[str] = ["country"]
-    """User columns that make segments; each combination with support has a list."""
+    segment_by: list[str] = Field(["country"], max_length=6)
+    """User columns that make segments; each combination of any of them with support has a list."""
     segment_support: int = Field(50, ge=1)
     """Users a segment needs for a list of its own."""
     segment_window_days: int = Field(28, ge=1)

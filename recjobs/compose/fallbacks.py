@@ -1,6 +1,6 @@
 """Lists that are never short: what a user gets where the models have nothing, or too little, to say.
 
-The sources in their order: the user's segment, what is popular overall, any eligible item by its index, and last, only
+The sources in their order: the user's segments, most specific first, what is popular overall, any eligible item by its index, and last, only
 where nothing else is left, the items that the no-repeat rule would have kept away. A full list comes before
 no-repeat; how often that happened is counted (`Origin.REPEAT`).
 """
@@ -73,7 +73,8 @@ def popular_items(scene: Scene, present: pl.DataFrame, wanted: Ints, *, repeats:
     short = pl.Series(wanted > 0, dtype=pl.Boolean)
     there = present.filter(short.gather(present[ROW])).select(ROW, ITEM_INDEX)
     everywhere = np.zeros(scene.audience.size, np.int32)
-    sources = [(scene.audience.segment, True), (everywhere, True), *([(everywhere, False)] if repeats else [])]
+    levels = [(np.ascontiguousarray(level), True) for level in scene.audience.segments.T]
+    sources = [*levels, (everywhere, True), *([(everywhere, False)] if repeats else [])]
     found = [LISTS.to_frame()]
     for segments, keep_barred_out in sources:
         if not wanted.any():

@@ -35,6 +35,12 @@ TYPES = {
 WORDS = event_words(TYPES, {"view": VIEW, "purchase": PURCHASE, "dislike": DISLIKE})
 SAID = {VIEW: "because you viewed T{}", PURCHASE: "because you bought T{}"}
 HISTORY, NEAR = 2, 2
+NAMED = {
+    "all": "popular now",
+    "country=GB": "popular with people in GB",
+    "age_band=18-24": "popular with people aged 18-24",
+    "country=GB&age_band=18-24": "popular with people in GB aged 18-24",
+}
 
 
 def near_of(similar: dict[int, list[int]], size: int) -> Neighbours:
@@ -65,14 +71,13 @@ def naive_reason(world: World, person: Person, item: int, origin: int, similar: 
     for other, kind in list(latest.items())[:HISTORY]:
         if item in similar.get(other, [])[:NEAR]:
             return SAID[kind].format(other)
-    segment = f"country={person.country}"
-    for name, words in ((segment, f"popular in {person.country}"), ("all", "popular now")):
+    for name in [*person.segments, "all"]:
         shown = [other for other, _ in world.popular.get(name, []) if other in world.eligible]
-        # A segment without a popular item that may be shown is not in the table, and nobody belongs to it.
-        if (name == "all" or person.country) and item in shown[: world.full]:
-            return words
+        if item in shown[: world.full]:
+            return NAMED[name]
     if item in world.new:
-        return "new"
+        place = world.categories.get(item)
+        return f"new in {place.rpartition('/')[2]}" if place else "new"
     return "picked for you" if origin == int(Origin.MODEL) else "available now"
 
 
@@ -92,7 +97,7 @@ def test_every_reason_is_true(world: World, data: st.DataObject) -> None:
 def test_each_kind_of_reason_in_its_own_words() -> None:
     person = Person("GB", [(1, VIEW), (2, PURCHASE), (9, VIEW)], [(2, 0.9), (3, 0.8), (4, 0.7), (8, 0.1)])
     popular = {"country=GB": [(5, 2.0)], "all": [(6, 3.0)]}
-    world = World(9, set(range(1, 10)) - {9}, [person], popular, new={7}, length=8)
+    world = World(9, set(range(1, 10)) - {9}, [person], popular, new={7}, length=8, categories={7: "home / kitchen "})
     scene = scene_of(world)
     steps = steps_of(config_of(world), near_of({1: [3], 2: [4]}, 9), WORDS)
     lists, _ = run_steps(steps[:1] + steps[2:], candidates_of(world), scene)
@@ -100,9 +105,9 @@ def test_each_kind_of_reason_in_its_own_words() -> None:
         2: "buy again",
         3: "because you viewed T1",
         4: "because you bought T2",
-        5: "popular in GB",
+        5: "popular with people in GB",
         6: "popular now",
-        7: "new",
+        7: "new in kitchen",
         8: "picked for you",
         1: "available now",
     }
@@ -137,5 +142,5 @@ def test_segment_lists_claim_nothing_of_their_reader() -> None:
     popular = {"country=GB": [(1, 2.0)], "all": [(2, 3.0), (1, 2.0)]}
     scene = scene_of(World(4, {1, 2, 3, 4}, [Person()], popular, new={3}))
     items = pl.Series([1, 2, 3, 4], dtype=pl.Int32).to_numpy()
-    said = segment_reasons("country=GB", items, scene.popularity, scene.catalogue.new, 4)
-    assert said == ["popular in GB", "popular now", "new", "available now"]
+    said = segment_reasons("country=GB", items, scene.popularity, scene.catalogue, 4)
+    assert said == ["popular with people in GB", "popular now", "new", "available now"]
