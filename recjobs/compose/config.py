@@ -43,5 +43,7 @@ class ComposeConfig(Section):
     """Days after which an item is no longer called new."""
     item_length: int = Field(10, ge=0)
     """Eligible similar items an item's list should have at least; a shorter one is counted and warned of."""
+    idea_clusters: int = Field(40, ge=1, le=1000)
+    """Kinds of items, by their vectors, that content ideas hold demand against supply for; fewer in small catalogues."""
     block_users: int = Field(20_000, ge=1)
     """Users whose lists are made at once; memory grows with it, not with the shard."""

@@ -145,7 +145,7 @@ def _compose_block(
     users: pa.Table, scored: pa.Table, scored_uri: str, workshop: Workshop, writers: Mapping[str, pq.ParquetWriter]
 ) -> Tally:
     audience = audience_of(users, workshop.config, workshop.popularity)
-    candidates = _candidates(scored, scored_uri)
+    candidates = candidate_lists(scored, scored_uri)
     total = Tally(users=audience.size, cold=int(audience.cold.sum()))
     for surface, rules in workshop.config.surfaces.items():
         scene = workshop.scene(audience, rules)
@@ -157,7 +157,12 @@ def _compose_block(
     return total
 
 
-def _candidates(scored: pa.Table, uri: str) -> pl.DataFrame:
+def candidate_lists(scored: pa.Table, uri: str) -> pl.DataFrame:
+    """Scored candidates as the table that steps pass on (`LISTS`).
+
+    Raises:
+        ModelError: a score is not finite.
+    """
     items, lengths = flat_lists(scored.column(ITEM_INDEX))
     scores, _ = flat_lists(scored.column(SCORE))
     bad = int((~np.isfinite(scores)).sum())

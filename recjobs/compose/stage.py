@@ -20,11 +20,13 @@ from recjobs.columns import part_name
 from recjobs.compose import lists, popularity, summary
 from recjobs.compose.catalogue import Catalogue, load_catalogue, require_something_to_show
 from recjobs.compose.checks import checks_of, item_lists_check
+from recjobs.compose.clusters import Clusters, cluster_items
 from recjobs.compose.config import ComposeConfig
+from recjobs.compose.ideas import ideas_table
 from recjobs.compose.item_lists import segment_lists, similar_lists
 from recjobs.compose.lists import ShardFiles, Tally, Workshop, compose_shard
 from recjobs.compose.order import steps_of
-from recjobs.compose.popularity import Counts, Window, load_popularity
+from recjobs.compose.popularity import Counts, Tastes, Window, load_popularity
 from recjobs.compose.reasons import event_words, load_neighbours
 from recjobs.compose.segments import require_columns
 from recjobs.errors import CorruptFileError, SettingsError
@@ -37,10 +39,11 @@ logger = logging.getLogger(__name__)
 
 POPULARITY_FILE = "popularity.parquet"
 STEPS_FILE = "steps.json"
+IDEAS_FILE = "ideas.parquet"
 
 
 def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
-    """Writes `lists/`, `items/`, `segments/`, `popularity.parquet` and `steps.json`.
+    """Writes `lists/`, `items/`, `segments/`, `popularity.parquet`, `ideas.parquet` and `steps.json`.
 
     Raises:
         GiveUpError: no item of the catalogue may be shown.
@@ -53,7 +56,12 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     items_uri = inputs["extract"].uri("items.parquet")
     catalogue = load_catalogue(items_uri, config.compose, inputs.ds)
     require_something_to_show(catalogue, config.compose, items_uri)
-    _write_popularity(inputs, config, catalogue, out)
+    clusters = _clusters(inputs, config, catalogue)
+    counts = _counts(inputs, config, clusters, out)
+    weights = _weights(config)
+    _write(popularity.rank(counts, catalogue, config.compose, weights), out.uri(POPULARITY_FILE))
+    supported = popularity.supported_segments(counts, config.compose)
+    _write(ideas_table(counts, supported, catalogue, clusters, weights), out.uri(IDEAS_FILE))
     counted = time.perf_counter()
     tally = _write_lists(inputs, config, out)
     listed = time.perf_counter()
@@ -82,20 +90,30 @@ def _require_names(inputs: Inputs, config: Settings) -> None:
         require_columns(pq.read_schema(stream).names, config.compose.segment_by)
 
 
-def _write_popularity(inputs: Inputs, config: Settings, catalogue: Catalogue, out: Output) -> None:
-    weights = {name: kind.weight for name, kind in config.events.types.items() if kind.weight > 0}
-    window = Window(inputs.cutoffs.history_until, config.compose.segment_window_days, weights)
-    shards = _events_and_users(inputs["extract"])
+def _weights(config: Settings) -> dict[str, float]:
+    """The weights of the event types that say that somebody wanted something."""
+    return {name: kind.weight for name, kind in config.events.types.items() if kind.weight > 0}
+
+
+def _clusters(inputs: Inputs, config: Settings, catalogue: Catalogue) -> Clusters:
+    vectors = inputs["retrieve/search"].uri("item_vectors.parquet")
+    return cluster_items(vectors, catalogue.size, config.compose.idea_clusters, config.seed)
+
+
+def _counts(inputs: Inputs, config: Settings, clusters: Clusters, out: Output) -> Counts:
+    window = Window(inputs.cutoffs.history_until, config.compose.segment_window_days, _weights(config))
+    vectors = [other for _, other in _paired(inputs["extract"], "users", inputs["retrieve/search"], "user_vectors")]
+    work = [
+        (events, users, Tastes(uri, clusters.centres))
+        for (events, users), uri in zip(_events_and_users(inputs["extract"]), vectors, strict=True)
+    ]
     counter = partial(_count, config.compose.segment_by, window)
-    counts: Counts = combined(
-        config.beam, "popularity", shards, ready(counter), popularity.combine, out.uri(".popularity")
-    )
-    _write(popularity.rank(counts, catalogue, config.compose, weights), out.uri(POPULARITY_FILE))
+    return combined(config.beam, "popularity", work, ready(counter), popularity.combine, out.uri(".popularity"))
 
 
-def _count(segment_by: list[str], window: Window, parts: tuple[list[str], str]) -> Counts:
-    events, users = parts
-    return popularity.count_shard(events, users, segment_by, window)
+def _count(segment_by: list[str], window: Window, parts: tuple[list[str], str, Tastes]) -> Counts:
+    events, users, tastes = parts
+    return popularity.count_shard(events, users, segment_by, window, tastes)
 
 
 @dataclass(frozen=True)
@@ -126,16 +144,21 @@ def _compose(workshop: Workshop, files: ShardFiles) -> Tally:
     return compose_shard(files, workshop)
 
 
-def _write_lists(inputs: Inputs, config: Settings, out: Output) -> Tally:
-    loading = Loading(
+def loading_of(inputs: Inputs, config: Settings, popularity_uri: str) -> Loading:
+    """What makes the workshop of this run; `popularity_uri` is its own `popularity.parquet`."""
+    return Loading(
         inputs["extract"].uri("items.parquet"),
         inputs["retrieve/search"].uri("similar.parquet"),
-        out.uri(POPULARITY_FILE),
+        popularity_uri,
         inputs.ds,
         config.compose,
         dict(config.events.types),
         config.event_codes(),
     )
+
+
+def _write_lists(inputs: Inputs, config: Settings, out: Output) -> Tally:
+    loading = loading_of(inputs, config, out.uri(POPULARITY_FILE))
     pairs = _paired(inputs["extract"], "users", inputs["rank/score"], "scored")
     work = [
         ShardFiles(

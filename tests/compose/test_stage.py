@@ -101,7 +101,7 @@ def test_files_have_the_schemas_of_the_contract(tmp_path: Path) -> None:
     assert segments[columns.SEGMENT].to_list() == ["all", "country=DE", "country=FR", "country=GB"]
     assert segments[ITEM].list.len().unique().to_list() == [10]
     leftovers = {file.name.split("/")[0] for file in storage.list_files(done.folder)}
-    assert leftovers == {"lists", "items", "segments", "steps.json", "popularity.parquet"}
+    assert leftovers == {"lists", "items", "segments", "steps.json", "popularity.parquet", "ideas.parquet"}
 
 
 def test_twice_the_same_bytes_and_blocks_make_no_difference(tmp_path: Path) -> None:
