@@ -67,7 +67,11 @@ def explain(
         MissingInputError: no such night, user or item.
         SettingsError: the night made no lists for `surface`.
     """
-    night = find_night(settings, ds, run)
+    return explained(find_night(settings, ds, run), user, item, surface, effects=effects)
+
+
+def explained(night: Night, user: str, item: str, surface: str, *, effects: bool = True) -> Explanation:
+    """`explain` for a night that was found."""
     _require_surface(night, surface)
     state, row = require_user(night, user), require_item(night, item).row(0, named=True)
     index = int(row[columns.ITEM_INDEX])

@@ -22,13 +22,13 @@ from recjobs.shards import shard_of
 from recjobs.stages import manifest_of
 
 COMPOSE, SEARCH, SCORE, EXTRACT, RANKER = "compose", "retrieve/search", "rank/score", "extract", "rank/train"
+"""Names of the results that answers are read from."""
 
 
 @dataclass(frozen=True)
 class Night:
     """One finished run of `compose`: settings as they were planned, and the results it was made from."""
 
-    plan: Plan
     settings: Settings
     manifests: Mapping[str, Manifest]
     """`compose` itself, what it read, and the ranker."""
@@ -36,7 +36,7 @@ class Night:
     @property
     def ds(self) -> date:
         """The data date."""
-        return self.plan.ds
+        return self.manifests[COMPOSE].ds
 
     @property
     def run(self) -> str:
@@ -46,8 +46,8 @@ class Night:
     @property
     def inputs(self) -> Inputs:
         """What `compose` read."""
-        names = self.plan.steps[COMPOSE].inputs
-        return Inputs(self.ds, self.manifests[COMPOSE].cutoffs, {name: self.manifests[name] for name in names})
+        read = {name: self.manifests[name] for name in STAGES[COMPOSE].inputs}
+        return Inputs(self.ds, self.manifests[COMPOSE].cutoffs, read)
 
     @property
     def compose_settings(self) -> Settings:
@@ -62,7 +62,7 @@ def find_night(settings: Settings, ds: date | None, run: str | None) -> Night:
         MissingInputError: there is none; the message has the dates, or the runs of the date, that there are.
     """
     dates = planned_dates(settings)
-    wanted = [ds] if ds else reversed(dates)
+    wanted = [ds] if ds else list(reversed(dates))
     runs: list[str] = []
     for day in wanted:
         for plan in reversed(plans_of(settings, day)):
@@ -86,7 +86,7 @@ def _nothing_there(settings: Settings, ds: date | None, run: str | None, runs: l
 
 def _night(plan: Plan, composed: Manifest) -> Night:
     uris = {**plan.steps[COMPOSE].inputs, RANKER: plan.steps[SCORE].inputs[RANKER]}
-    return Night(plan, plan.stage_settings(), {COMPOSE: composed, **{name: load(uri) for name, uri in uris.items()}})
+    return Night(plan.stage_settings(), {COMPOSE: composed, **{name: load(uri) for name, uri in uris.items()}})
 
 
 def part_of(night: Night, user: str) -> str:
