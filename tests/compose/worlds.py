@@ -100,7 +100,7 @@ def states_of(people: list[Person]) -> pa.Table:
     pairs = [list(dict.fromkeys(reversed(person.events))) for person in people]
     return pa.table(
         {
-            columns.USER: pa.array([f"u{number:03d}" for number in range(len(people))]),
+            columns.USER: pa.array([f"u{number:03d}" for number in range(len(people))], pa.string()),
             columns.N_EVENTS: pa.array([len(person.events) for person in people], pa.int32()),
             columns.COUNTRY: pa.array([person.country for person in people], pa.string()),
             columns.AGE_BAND: pa.array([person.age for person in people], pa.string()),
