@@ -25,6 +25,13 @@ class ComposeConfig(Section):
     """Surfaces by name; the app's default one is `home`."""
     cold_threshold: int = Field(5, ge=0)
     """Users with fewer events get their segment's list, blended with the towers' candidates."""
+    cold_share: float = Field(0.5, ge=0, le=1)
+    """Share of a list's places that a user without any event gets from the segment's list; with each event the models
+    get more of them, up to all at `cold_threshold`."""
+    cold_item_threshold: int = Field(5, ge=0)
+    """Items with fewer events go by their content neighbours' scores too: the less, the more events they have; 0: none do."""
+    cold_item_neighbours: int = Field(30, ge=3, le=1000)
+    """Nearest warm items that a cold one goes by: by the best third of their scores for the user."""
     segment_by: list[str] = Field(["country"], max_length=6)
     """User columns that make segments; each combination of any of them with support has a list."""
     segment_support: int = Field(50, ge=1)

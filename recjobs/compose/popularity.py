@@ -213,7 +213,8 @@ class Popularity:
     items: npt.NDArray[np.int32]
     """The segments' eligible items, most popular first, one segment after the other.
 
-    Those of `all` go on with every other eligible item, by index.
+    Those of `all` go on with every other eligible item: nobody wanted it lately, so it goes by what its category's
+    items are wanted on average, ties and items without a category by index.
     """
     weights: npt.NDArray[np.float64]
     """Of each of `items`; 0 for what nobody wanted."""
@@ -247,11 +248,29 @@ def arrange(table: pa.Table, catalogue: Catalogue) -> Popularity:
     nothing = frame.clear()
     items = [groups.get(name, nothing)[columns.ITEM_INDEX].to_numpy() for name in names]
     weights = [groups.get(name, nothing)[WEIGHT].to_numpy() for name in names]
-    rest = np.setdiff1d(catalogue.eligible_items, items[0])
+    rest = _by_category(np.setdiff1d(catalogue.eligible_items, items[0]), items[0], weights[0], catalogue)
     items[0] = np.r_[items[0], rest].astype(np.int32)
     weights[0] = np.r_[weights[0], np.zeros(len(rest))]
     starts = np.cumsum([0, *(len(part) for part in items)]).astype(np.int64)
     return Popularity(names, np.concatenate(items), np.concatenate(weights), starts)
+
+
+def _by_category(
+    rest: npt.NDArray[np.int32],
+    wanted: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.float64],
+    catalogue: Catalogue,
+) -> npt.NDArray[np.int32]:
+    """`rest` by the mean weight of the items of their category that may be shown, `wanted` ones having `weights`."""
+    weight = np.zeros(catalogue.size + 1)
+    weight[wanted] = weights
+    shown = pl.DataFrame({columns.CATEGORY: catalogue.category, WEIGHT: weight}).filter(pl.Series(catalogue.eligible))
+    means = shown.drop_nulls().group_by(columns.CATEGORY).agg(pl.col(WEIGHT).mean())
+    own = catalogue.category.gather(rest).to_frame(columns.CATEGORY).join(
+        means, on=columns.CATEGORY, how="left", maintain_order="left"
+    )
+    order = np.argsort(-own[WEIGHT].fill_null(0.0).to_numpy(), kind="stable")
+    return rest[order]
 
 
 def _read(uri: str, names: list[str]) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from recjobs.compose import lists, popularity, summary
 from recjobs.compose.catalogue import Catalogue, load_catalogue, require_something_to_show
 from recjobs.compose.checks import checks_of, item_lists_check
 from recjobs.compose.clusters import Clusters, cluster_items
+from recjobs.compose.cold_items import load_passes
 from recjobs.compose.config import ComposeConfig
 from recjobs.compose.ideas import ideas_table
 from recjobs.compose.item_lists import segment_lists, similar_lists
@@ -136,7 +137,8 @@ class Loading:
         """What all shards need."""
         catalogue = load_catalogue(self.items_uri, self.config, self.ds)
         near = load_neighbours(self.similar_uri, catalogue.size, self.config.reason_neighbours)
-        steps = steps_of(self.config, near, event_words(self.types, self.codes))
+        passes = load_passes(self.similar_uri, catalogue, self.config)
+        steps = steps_of(self.config, near, event_words(self.types, self.codes), passes)
         return Workshop(catalogue, load_popularity(self.popularity_uri, catalogue), self.config, steps, self.codes)
 
 

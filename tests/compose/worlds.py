@@ -129,19 +129,32 @@ def naive_list(world: World, person: Person) -> list[int]:
     models = [item for item, _ in ordered if item in world.eligible and item not in bought]
     own = [item for name in person.segments for item, _ in world.popular.get(name, [])]
     everybody = [item for item, _ in world.popular.get("all", [])]
-    order = _distinct(item for item in [*own, *everybody, *sorted(world.eligible)])
+    shelf = by_category(world)
+    order = _distinct(item for item in [*own, *everybody, *shelf])
     fallbacks = [item for item in order if item in world.eligible]
     allowed = [item for item in fallbacks if item not in bought]
     if person.cold:
-        models = _by_turns(allowed[: world.full], _distinct(models))
-    repeats = [item for item in _distinct([*everybody, *sorted(world.eligible)]) if item in world.eligible & bought]
+        share = max(0.5 * (1 - len(person.events) / COLD_BELOW), 1e-6)
+        models = _by_turns(allowed[: world.full], _distinct(models), share)
+    repeats = [item for item in _distinct([*everybody, *shelf]) if item in world.eligible & bought]
     return _distinct([*_distinct(models)[: world.full], *allowed, *repeats])[: world.full]
 
 
-def _by_turns(first: list[int], second: list[int]) -> list[int]:
-    turns = [(2 * place, item) for place, item in enumerate(first)]
-    turns += [(2 * place + 1, item) for place, item in enumerate(second)]
-    return _distinct(item for _, item in sorted(turns))
+def by_category(world: World) -> list[int]:
+    """What may be shown, by the mean weight of its category, then by index."""
+    weights = dict(world.popular.get("all", []))
+    members: dict[str, list[float]] = {}
+    for item in world.eligible:
+        members.setdefault(world.categories.get(item, ""), []).append(weights.get(item, 0.0))
+    members.pop("", None)
+    means = {category: sum(found) / len(found) for category, found in members.items()}
+    return sorted(world.eligible, key=lambda item: (-means.get(world.categories.get(item, ""), 0.0), item))
+
+
+def _by_turns(first: list[int], second: list[int], share: float) -> list[int]:
+    turns = [((place + 0.5) / share, 0, item) for place, item in enumerate(first)]
+    turns += [((place + 0.5) / (1 - share), 1, item) for place, item in enumerate(second)]
+    return _distinct(item for *_, item in sorted(turns))
 
 
 def _distinct(items: object) -> list[int]:
