@@ -42,6 +42,8 @@ class Catalogue:
     """String[I + 1]; null where it is unknown."""
     events: npt.NDArray[np.int64]
     """[I + 1]: events of each item until `history_until`; 0 at 0."""
+    age: npt.NDArray[np.float64]
+    """[I + 1]: days since the item was created, or first seen where `created_at` is unknown; infinite where both are."""
 
     @property
     def size(self) -> int:
@@ -75,6 +77,7 @@ def load_catalogue(uri: str, config: ComposeConfig, ds: date) -> Catalogue:
     tomorrow = datetime.combine(ds + timedelta(days=1), time(), UTC)
     flags = frame.select(
         (pl.col(columns.AVAILABLE).fill_null(True) & ~pl.col(columns.ITEM).is_in(config.exclude_items)).alias("shown"),
+        ((pl.lit(tomorrow) - born).dt.total_seconds() / 86_400.0).fill_null(np.inf).alias("age"),
         ((born >= tomorrow - timedelta(days=config.new_days)) & (born < tomorrow)).fill_null(False).alias("new"),
     )
     missing = pl.Series([None], dtype=pl.String)
@@ -84,6 +87,7 @@ def load_catalogue(uri: str, config: ComposeConfig, ds: date) -> Catalogue:
         eligible=np.r_[False, flags["shown"].to_numpy()],
         new=np.r_[False, flags["new"].to_numpy()],
         category=pl.concat([missing, frame[columns.CATEGORY].cast(pl.String)]),
+        age=np.r_[np.inf, flags["age"].to_numpy()],
         events=np.r_[0, frame[columns.N_EVENTS].fill_null(0).to_numpy()].astype(np.int64),
     )
 

@@ -29,7 +29,9 @@ class ComposeConfig(Section):
     """Share of a list's places that a user without any event gets from the segment's list; with each event the models
     get more of them, up to all at `cold_threshold`."""
     cold_item_threshold: int = Field(5, ge=0)
-    """Items with fewer events go by their content neighbours' scores too: the less, the more events they have; 0: none do."""
+    """Young items with fewer events go by their content neighbours' scores too: the less, the more they have; 0: none do."""
+    cold_item_days: float = Field(28.0, ge=0)
+    """Days after which an item with few events is no longer unknown but unwanted, and goes by its own score alone."""
     cold_item_neighbours: int = Field(30, ge=3, le=1000)
     """Nearest warm items that a cold one goes by: by the best third of their scores for the user."""
     segment_by: list[str] = Field(["country"], max_length=6)
@@ -44,8 +46,8 @@ class ComposeConfig(Section):
     """Whether rows say why they are shown."""
     reason_history: int = Field(10, ge=0, le=1000)
     """How many of a user's latest items may be named as the reason for a similar one."""
-    reason_neighbours: int = Field(20, ge=0, le=1000)
-    """How many of an item's nearest items count as similar enough to name it as their reason."""
+    reason_neighbours: int = Field(10, ge=0, le=1000)
+    """How many of an item's nearest items count as similar enough to name it as their reason, if it is near to them too."""
     new_days: int = Field(14, ge=0)
     """Days after which an item is no longer called new."""
     item_length: int = Field(10, ge=0)

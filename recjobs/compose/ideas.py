@@ -21,7 +21,7 @@ from recjobs.columns import GLOBAL_SEGMENT, SEGMENT
 from recjobs.compose.catalogue import Catalogue
 from recjobs.compose.clusters import NONE, Clusters
 from recjobs.compose.popularity import CLUSTER, COUNT, WEIGHT, Counts
-from recjobs.compose.telling import GROUP, telling_words
+from recjobs.compose.telling import GROUP, TIMES, telling_words
 
 WORDS, DEMAND, SUPPLY, RATIO, LACK = "words", "demand_share", "supply_share", "ratio", "lack"
 EVENT_SHARE, TASTE_SHARE = "event_share", "taste_share"
@@ -106,9 +106,11 @@ def _about_clusters(catalogue: Catalogue, clusters: Clusters) -> pl.DataFrame:
 
 
 def _texts(catalogue: Catalogue, clusters: Clusters) -> pl.DataFrame:
-    frame = pl.DataFrame({GROUP: clusters.of, "title": catalogue.title, "category": catalogue.category})
+    """Items' titles and categories; what is asked for more counts more, so that a name fits what is wanted."""
+    times = 1 + np.log1p(catalogue.events)
+    frame = pl.DataFrame({GROUP: clusters.of, TIMES: times, "title": catalogue.title, "category": catalogue.category})
     text = pl.concat_str("title", "category", separator=" ", ignore_nulls=True)
-    return frame.filter(pl.col(GROUP) != NONE).select(GROUP, text.alias("text"))
+    return frame.filter(pl.col(GROUP) != NONE).select(GROUP, TIMES, text.alias("text"))
 
 
 def _most_wanted(catalogue: Catalogue, clusters: Clusters, cluster: int) -> npt.NDArray[np.int64]:

@@ -4,8 +4,10 @@ In order of precedence:
 
 1. `buy again`: the user bought the item before.
 2. `because you bought T`, `because you viewed T`, `because you added T to your cart`, `because of T` (other event
-   types): the item is among the `reason_neighbours` nearest of T, one of the user's last `reason_history` distinct
-   items; the latest such T, with the user's latest event on it. Items the user disliked are never named.
+   types): the item is like T, one of the user's last `reason_history` distinct items; of several the one it is nearest
+   to, then the latest, with the user's latest event on it. Items the user disliked are never named. Alike are items of
+   which one is among the `reason_neighbours` nearest of the other, and that among twice as many of its own: what is
+   near to everything, as bestsellers and odd ends are, is no reason.
 3. `popular with people in GB aged 25-34`: among the items with the highest weight in a segment of the user's, as many
    as a list is long; the most specific such segment.
 4. `popular now`: the same, over all users.
@@ -57,7 +59,7 @@ class Neighbours:
 
     items: npt.NDArray[np.int32]
     starts: Ints
-    """[I + 2]: where the neighbours of each item index begin in `items`."""
+    """[I + 2]: where the neighbours of each item index begin in `items`; each item's nearest first."""
 
     @property
     def lengths(self) -> Ints:
@@ -65,21 +67,28 @@ class Neighbours:
         return np.diff(self.starts)
 
 
-def load_neighbours(uri: str, size: int, at_most: int) -> Neighbours:
-    """The `at_most` nearest of each of `size` items, from `retrieve/search`'s similar.parquet."""
+def load_neighbours(uri: str, size: int, at_most: int, *, mutual: bool = False) -> Neighbours:
+    """The `at_most` nearest of each of `size` items, from `retrieve/search`'s similar.parquet.
+
+    With `mutual` only those that have it among twice as many nearest of their own.
+    """
     with storage.reading(uri) as stream:
         table = pq.read_table(stream, columns=[columns.ITEM_INDEX, columns.SIMILAR_INDEX])
-    return neighbours_of(table, size, at_most)
+    return neighbours_of(table, size, at_most, mutual=mutual)
 
 
-def neighbours_of(table: pa.Table, size: int, at_most: int) -> Neighbours:
+def neighbours_of(table: pa.Table, size: int, at_most: int, *, mutual: bool = False) -> Neighbours:
     """`load_neighbours` of a table in memory."""
     owners = table.column(columns.ITEM_INDEX).to_numpy().astype(np.int64)
     items, lengths = flat_lists(table.column(columns.SIMILAR_INDEX))
-    near = places(lengths) < at_most
-    owner = np.repeat(owners, lengths)[near]
-    order = np.argsort(owner, kind="stable")
-    starts = np.r_[0, np.cumsum(np.bincount(owner, minlength=size + 1))].astype(np.int64)
+    owner, place = np.repeat(owners, lengths), places(lengths)
+    near = place < at_most
+    if mutual:
+        back = place < 2 * at_most
+        near &= np.isin(owner * (size + 1) + items, items[back] * np.int64(size + 1) + owner[back])
+    kept = owner[near]
+    order = np.argsort(kept, kind="stable")
+    starts = np.r_[0, np.cumsum(np.bincount(kept, minlength=size + 1))].astype(np.int64)
     return Neighbours(items[near][order].astype(np.int32), starts)
 
 
@@ -146,10 +155,11 @@ class Reasons:
                 _KEY: scene.catalogue.keys(rows, nearby),
                 _CAUSE: np.repeat(causes, counts),
                 TYPE: np.repeat(past[TYPE].to_numpy(), counts),
+                PLACE: places(counts),
             }
-        )
-        # Latest first within a user, so the first of a key is the latest cause.
-        first = brought.filter(pl.col(_KEY).is_in(listed.implode())).unique(_KEY, keep="first", maintain_order=True)
+        ).filter(pl.col(_KEY).is_in(listed.implode()))
+        # Latest first within a user, so that of equally near causes the latest comes first.
+        first = brought.sort(PLACE, maintain_order=True).unique(_KEY, keep="first", maintain_order=True)
         joined = listed.to_frame().join(first, on=_KEY, how="left", maintain_order="left")
         title = scene.catalogue.title.gather(joined[_CAUSE].fill_null(0))
         before, after = (

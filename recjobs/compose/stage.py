@@ -136,7 +136,7 @@ class Loading:
     def workshop(self) -> Workshop:
         """What all shards need."""
         catalogue = load_catalogue(self.items_uri, self.config, self.ds)
-        near = load_neighbours(self.similar_uri, catalogue.size, self.config.reason_neighbours)
+        near = load_neighbours(self.similar_uri, catalogue.size, self.config.reason_neighbours, mutual=True)
         passes = load_passes(self.similar_uri, catalogue, self.config)
         steps = steps_of(self.config, near, event_words(self.types, self.codes), passes)
         return Workshop(catalogue, load_popularity(self.popularity_uri, catalogue), self.config, steps, self.codes)

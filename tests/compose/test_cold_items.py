@@ -46,7 +46,7 @@ def naive_scores(world: World, person: Person, similar: dict[int, list[int]]) ->
     for item in sorted(world.eligible):
         events = world.item_events.get(item, 0)
         warm = [one for one in similar.get(item, []) if world.item_events.get(one, 0) >= THRESHOLD][:NEIGHBOURS]
-        if events >= THRESHOLD or not warm:
+        if events >= THRESHOLD or item not in world.new or not warm:
             continue
         best = sorted((own[one] - lowest for one in warm if one in own), reverse=True)[: NEIGHBOURS // 3]
         inherited = lowest + sum(best) / (NEIGHBOURS // 3)
@@ -63,7 +63,7 @@ def test_scores_are_those_of_the_rule(world: World, data: st.DataObject) -> None
     world.item_events = {item: data.draw(st.integers(0, 6)) for item in every}
     similar = {item: [one for one in data.draw(st.permutations(list(every))) if one != item] for item in every}
     scene, lists = scene_of(world), candidates_of(world)
-    passes = passes_of(all_near(similar, world.items), scene.catalogue, THRESHOLD, NEIGHBOURS)
+    passes = passes_of(all_near(similar, world.items), scene.catalogue, scene.catalogue.new, THRESHOLD, NEIGHBOURS)
     after = ColdItems(passes)(lists, scene)
     assert after.lists.schema == lists.schema
     assert after.added == after.lists.height - lists.height
@@ -82,12 +82,12 @@ def planted(events_of_new: int = 0) -> tuple[World, Neighbours]:
     other = Person("GB", [(6, 1)] * 9, [(4, 3.0), (5, 2.9), (6, 2.8), (1, 0.2), (2, 0.1), (3, 0.0)])
     events = dict.fromkeys(range(1, 9), 50) | {9: events_of_new}
     near = all_near({9: [1, 2, 3, 4, 5, 6]}, 9)
-    return World(9, set(range(1, 10)), [fan, other], length=4, item_events=events), near
+    return World(9, set(range(1, 10)), [fan, other], length=4, item_events=events, new={9}), near
 
 
 def listed(world: World, near: Neighbours) -> list[list[int]]:
     scene = scene_of(world)
-    passes = passes_of(near, scene.catalogue, THRESHOLD, 6)
+    passes = passes_of(near, scene.catalogue, scene.catalogue.new, THRESHOLD, 6)
     lists, _ = run_steps(steps_of(config_of(world), near, WORDS, passes), candidates_of(world), scene)
     return [lists.filter(pl.col(ROW) == row)[ITEM_INDEX].to_list() for row in range(len(world.people))]
 
@@ -106,6 +106,12 @@ def test_an_item_that_is_known_goes_by_its_own_score() -> None:
     assert all(9 not in items for items in listed(world, near))
 
 
+def test_an_old_item_that_nobody_wanted_is_left_alone() -> None:
+    world, near = planted()
+    world.new.clear()
+    assert all(9 not in items for items in listed(world, near))
+
+
 def test_a_new_item_that_may_not_be_shown_stays_away() -> None:
     world, near = planted()
     world.eligible.remove(9)
@@ -115,9 +121,9 @@ def test_a_new_item_that_may_not_be_shown_stays_away() -> None:
 def test_nothing_changes_where_all_items_are_cold_or_all_warm() -> None:
     for events in (0, 50):
         world, near = planted()
-        world.item_events = dict.fromkeys(range(1, 10), events)
+        world.item_events, world.new = dict.fromkeys(range(1, 10), events), set(range(1, 10))
         scene, lists = scene_of(world), candidates_of(world)
-        after = ColdItems(passes_of(near, scene.catalogue, THRESHOLD, 6))(lists, scene)
+        after = ColdItems(passes_of(near, scene.catalogue, scene.catalogue.new, THRESHOLD, 6))(lists, scene)
         assert after.lists.equals(lists)
         assert after.added == 0
 
@@ -126,7 +132,7 @@ def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     world, near = planted()
     world.people = world.people * 5
     scene, lists = scene_of(world), candidates_of(world)
-    step = ColdItems(passes_of(near, scene.catalogue, THRESHOLD, 6))
+    step = ColdItems(passes_of(near, scene.catalogue, scene.catalogue.new, THRESHOLD, 6))
     whole = step(lists, scene).lists
     monkeypatch.setattr(cold_items, "_ROWS_AT_ONCE", 7)
     assert step(lists, scene).lists.equals(whole)
@@ -134,8 +140,8 @@ def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_warm_item_has_a_bounded_number_of_heirs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cold_items, "MOST_HEIRS", 2)
-    world = World(6, set(range(1, 7)), [], item_events={1: 50})
+    world = World(6, set(range(1, 7)), [], item_events={1: 50}, new=set(range(2, 7)))
     near = all_near({item: [1] for item in range(2, 7)}, 6)
-    passes = passes_of(near, scene_of(world).catalogue, THRESHOLD, 6)
+    passes = passes_of(near, scene_of(world).catalogue, scene_of(world).catalogue.new, THRESHOLD, 6)
     assert passes.heirs.rows() == [(1, 2), (1, 3)]
     assert np.flatnonzero(passes.weight).tolist() == [2, 3]

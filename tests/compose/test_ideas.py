@@ -35,6 +35,7 @@ def shop() -> tuple[Catalogue, Clusters]:
         new=np.zeros(size, np.bool_),
         category=pl.Series([None] * size, dtype=pl.String),
         events=np.arange(size),
+        age=np.full(size, np.inf),
     )
     return catalogue, Clusters(np.r_[NONE, kinds].astype(np.int32), np.eye(3, dtype=np.float32))
 
@@ -112,13 +113,19 @@ def test_clusters_find_planted_directions_and_are_the_same_twice(tmp_path: Path)
 
 def test_telling_words_are_those_of_one_group() -> None:
     texts = pl.DataFrame(
-        {"group": [0, 0, 1, 1, 2], "text": ["Red silk scarf", "red wool scarf 12", "red lamp", "Red brass lamp", None]}
+        {
+            "group": [0, 0, 1, 1, 2],
+            "text": ["Red silk scarf", "red wool scarf 12", "red lamp", "Red brass lamp", None],
+            "times": [1.0, 1.0, 1.0, 1.0, 1.0],
+        }
     )
     words = telling_words(texts, 2)
     assert words[0][0] == "scarf"
     assert words[1][0] == "lamp"
     assert set(words) == {0, 1}
     assert telling_words(texts.clear(), 2) == {}
+    often = texts.with_columns(times=pl.Series([1.0, 9.0, 1.0, 1.0, 1.0]))
+    assert telling_words(often, 2)[0] == ["scarf", "wool"]
 
 
 def test_drawn_to_by_vectors(tmp_path: Path) -> None:

@@ -51,13 +51,19 @@ def near_of(similar: dict[int, list[int]], size: int) -> Neighbours:
             columns.SIMILAR_INDEX: pa.array([near for _, near in rows], pa.list_(pa.int32())),
         }
     )
-    return neighbours_of(table, size, NEAR)
+    return neighbours_of(table, size, NEAR, mutual=True)
 
 
 def lists_with_reasons(world: World, similar: dict[int, list[int]]) -> pl.DataFrame:
     config = config_of(world).model_copy(update={"reason_history": HISTORY})
     steps = steps_of(config, near_of(similar, world.items), WORDS)
     return run_steps(steps, candidates_of(world), scene_of(world))[0]
+
+
+def near_place(similar: dict[int, list[int]], other: int, item: int) -> int:
+    """How near `item` is to `other`, among those to whom `other` is near."""
+    mutual = [one for one in similar[other][:NEAR] if other in similar.get(one, [])[: 2 * NEAR]]
+    return mutual.index(item)
 
 
 def naive_reason(world: World, person: Person, item: int, origin: int, similar: dict[int, list[int]]) -> str:
@@ -68,9 +74,13 @@ def naive_reason(world: World, person: Person, item: int, origin: int, similar: 
     for other, kind in reversed(person.events):
         if kind != DISLIKE and other not in disliked:
             latest.setdefault(other, kind)
-    for other, kind in list(latest.items())[:HISTORY]:
-        if item in similar.get(other, [])[:NEAR]:
-            return SAID[kind].format(other)
+    alike = [
+        (near_place(similar, other, item), recency, SAID[kind].format(other))
+        for recency, (other, kind) in enumerate(list(latest.items())[:HISTORY])
+        if item in similar.get(other, [])[:NEAR] and other in similar.get(item, [])[: 2 * NEAR]
+    ]
+    if alike:
+        return min(alike)[2]
     for name in [*person.segments, "all"]:
         shown = [other for other, _ in world.popular.get(name, []) if other in world.eligible]
         if item in shown[: world.full]:
@@ -81,7 +91,7 @@ def naive_reason(world: World, person: Person, item: int, origin: int, similar: 
     return "picked for you" if origin == int(Origin.MODEL) else "available now"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(worlds(), st.data())
 def test_every_reason_is_true(world: World, data: st.DataObject) -> None:
     some = st.lists(st.integers(1, world.items), unique=True)
@@ -99,7 +109,7 @@ def test_each_kind_of_reason_in_its_own_words() -> None:
     popular = {"country=GB": [(5, 2.0)], "all": [(6, 3.0)]}
     world = World(9, set(range(1, 10)) - {9}, [person], popular, new={7}, length=8, categories={7: "home / kitchen "})
     scene = scene_of(world)
-    steps = steps_of(config_of(world), near_of({1: [3], 2: [4]}, 9), WORDS)
+    steps = steps_of(config_of(world), near_of({1: [3], 3: [1], 2: [4], 4: [2]}, 9), WORDS)
     lists, _ = run_steps(steps[:1] + steps[2:], candidates_of(world), scene)
     assert dict(lists.select(ITEM_INDEX, REASON).iter_rows()) == {
         2: "buy again",
@@ -134,8 +144,22 @@ def test_a_title_with_braces_or_dollars_is_said_as_it_is() -> None:
     scene = scene_of(world)
     titles = pl.Series([None, "{} for $1 & <b>", "other"], dtype=pl.String)
     object.__setattr__(scene.catalogue, "title", titles)
-    lists, _ = run_steps(steps_of(config_of(world), near_of({1: [2]}, 2), WORDS), candidates_of(world), scene)
+    lists, _ = run_steps(steps_of(config_of(world), near_of({1: [2], 2: [1]}, 2), WORDS), candidates_of(world), scene)
     assert lists[REASON].to_list() == ["because you viewed {} for $1 & <b>"]
+
+
+def test_what_is_near_to_everything_is_no_reason() -> None:
+    person = Person("GB", [(1, VIEW)] * 4, [(9, 0.9), (2, 0.8)])
+    similar = {1: [2, 9], 2: [1, 9], 9: [3, 4, 5, 6, 1]}
+    lists = lists_with_reasons(World(9, set(range(1, 10)), [person], length=2), similar)
+    assert lists[REASON].to_list() == ["picked for you", "because you viewed T1"]
+
+
+def test_the_nearest_cause_is_named_before_a_later_one() -> None:
+    person = Person("GB", [(1, VIEW), (1, VIEW), (3, PURCHASE)], [(2, 0.9)])
+    similar = {1: [2, 4], 2: [1, 3], 3: [4, 2]} | {4: [1, 3]}
+    lists = lists_with_reasons(World(9, set(range(1, 10)), [person], length=1), similar)
+    assert lists[REASON].to_list() == ["because you viewed T1"]
 
 
 def test_segment_lists_claim_nothing_of_their_reader() -> None:

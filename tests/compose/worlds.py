@@ -75,6 +75,7 @@ def scene_of(world: World) -> Scene:
         eligible=np.array([number in world.eligible for number in everything]),
         new=np.array([number in world.new for number in everything]),
         category=pl.Series([None, *(world.categories.get(number) for number in everything[1:])], dtype=pl.String),
+        age=np.array([1.0 if number in world.new else 400.0 for number in everything]),
         events=np.array([world.item_events.get(number, 0) for number in everything]),
     )
     rows = [
