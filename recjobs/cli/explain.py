@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,12 +42,12 @@ def explain(
     Reads what the night stored and changes nothing. The steps of compose are run once more for this user, by the same
     code and the settings of that run.
     """
+    # TensorFlow calls it an error that there is no GPU.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from recjobs.explain.answer import explain as explained
 
     ds = as_date(date_) if date_ else None
-    found = explained(
-        settings_of(config, overrides), user, item, ds=ds, surface=surface, run=run, effects=features
-    )
+    found = explained(settings_of(config, overrides), user, item, ds=ds, surface=surface, run=run, effects=features)
     if as_json:
         print_json(asdict(found))
         return
@@ -103,13 +104,13 @@ def _print_ranking(told: Ranking) -> None:
 
 def _print_steps(told: Replay) -> None:
     rows = [
-        [stage.step, stage.before, stage.after, stage.rows_before, stage.rows_after, stage.says]
+        [stage.step, stage.says, stage.before, stage.after, stage.rows_before, stage.rows_after]
         for stage in told.stages
     ]
-    print_table("steps of compose", ["step", "place", "after", "list", "after", "what it does"], rows)
+    print_table("steps of compose", ["step", "what it does", "place", "after", "list", "after"], rows)
     if told.place != told.stored_place:
         stored = "not on it" if told.stored_place is None else f"at place {told.stored_place}"
         output.print(
-            f"The list that was written has it {stored}: code or inputs have changed since. `recjobs status` says what.",
+            f"The list that was written has it {stored}: the code has changed since then.",
             style="yellow",
         )

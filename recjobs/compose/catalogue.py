@@ -43,7 +43,7 @@ class Catalogue:
     events: npt.NDArray[np.int64]
     """[I + 1]: events of each item until `history_until`; 0 at 0."""
     age: npt.NDArray[np.float64]
-    """[I + 1]: days since the item was created, or first seen where `created_at` is unknown; infinite where both are."""
+    """[I + 1]: days since the item was created, or else first seen; infinite where neither is known."""
 
     @property
     def size(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+from scipy import sparse
 
 from recjobs import columns, storage
 from recjobs.ragged import flat_lists
@@ -17,6 +18,8 @@ NONE = -1
 """The cluster of no item."""
 FEWEST_ITEMS = 8
 """Items a cluster should have on average: with fewer, a small catalogue gets fewer clusters."""
+_BATCH, _BATCHES, _SAMPLE = 1024, 100, 10_000
+"""Vectors of a step, steps, and vectors that the first centres are drawn from."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class Clusters:
 def cluster_items(vectors_uri: str, items: int, clusters: int, seed: int) -> Clusters:
     """At most `clusters` clusters of the `items` vectors in `retrieve/search`'s item_vectors.parquet.
 
-    Mini-batch k-means (Sculley, WWW 2010) on the vectors' directions, from `seed` alone. Fewer clusters where there
-    are fewer than FEWEST_ITEMS items for each.
+    Mini-batch k-means (Sculley, WWW 2010) on the vectors' directions, begun as k-means++ does, from `seed` alone.
+    Fewer clusters where there are fewer than FEWEST_ITEMS items for each.
     """
     with storage.reading(vectors_uri) as stream:
         table = pq.read_table(stream, columns=[columns.ITEM_INDEX, columns.VECTOR])
@@ -74,9 +77,29 @@ def nearest_centre(vectors: Vectors, centres: Vectors) -> npt.NDArray[np.int32]:
 
 
 def _k_means(vectors: Vectors, clusters: int, seed: int) -> tuple[npt.NDArray[np.int32], Vectors]:
-    from sklearn.cluster import MiniBatchKMeans
-
-    model = MiniBatchKMeans(clusters, random_state=seed, n_init=3, batch_size=1024, max_no_improvement=20)
-    model.fit(vectors.astype(np.float64))
-    centres = directions(model.cluster_centers_.astype(np.float32))
+    """Each vector's cluster, and the clusters' directions."""
+    random = np.random.default_rng(seed)
+    centres = _begun(vectors[random.permutation(len(vectors))[:_SAMPLE]], clusters, random)
+    seen = np.zeros(clusters)
+    for _ in range(_BATCHES):
+        batch = vectors[random.integers(0, len(vectors), _BATCH)]
+        near = nearest_centre(batch, centres)
+        counts = np.bincount(near, minlength=clusters)
+        sums = sparse.csr_array((np.ones(_BATCH), near, np.arange(_BATCH + 1)), (_BATCH, clusters)).T @ batch
+        seen += counts
+        # A centre is the mean of all that was ever nearest to it: it moves less and less.
+        step = (sums - counts[:, None] * centres) / np.maximum(seen, 1)[:, None]
+        centres = directions((centres + step).astype(np.float32))
     return nearest_centre(vectors, centres), centres
+
+
+def _begun(vectors: Vectors, clusters: int, random: np.random.Generator) -> Vectors:
+    """Centres far apart: each next one drawn with chances that grow with the squared distance to the nearest so far."""
+    chosen = [int(random.integers(len(vectors)))]
+    gap = np.full(len(vectors), np.inf)
+    while len(chosen) < clusters:
+        gap = np.minimum(gap, np.maximum(2 - 2 * (vectors @ vectors[chosen[-1]]).astype(np.float64), 0))
+        total = gap.sum()
+        odds = gap / total if total > 0 else None
+        chosen.append(int(random.choice(len(vectors), p=odds)))
+    return vectors[chosen]

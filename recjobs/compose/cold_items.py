@@ -1,19 +1,22 @@
 """Cold items compete through their content: they inherit a share of what the user thinks of their neighbours.
 
-A young item (`cold_item_days`) with n of fewer than m events (`cold_item_threshold`) is hardly known to the models: its score is drawn towards
-that of its nearest warm items by vector, which for an item without a past is its content. For a user it inherits the
-mean of the best third of its neighbours' scores, one that is no candidate counting as the user's lowest, and
+A young item (`cold_item_days`) with n of fewer than m events (`cold_item_threshold`) is hardly known to the models: its
+score is drawn towards that of its nearest warm items by vector, which for an item without a past is its content. For a
+user it inherits the mean of the best third of its neighbours' scores, one that is no candidate counting as the user's
+lowest, and
 
     score = n / m × own + (1 - n / m) × inherited,
 
-so that nothing jumps when an item gets known. An older item with few events had its chance and is left alone: on a shop
-whose catalogue is full of those, lifting them cost a tenth of NDCG on new items. It need not be a candidate itself: its own score is then the user's
-lowest. So a new item can enter the lists of all who like what it resembles, in about the places that its kind earns.
+so that nothing jumps when an item gets known. It need not be a candidate itself: its own score is then the user's
+lowest. So a new item can enter the lists of all who like what it resembles. An older item with few events had its
+chance and is left alone: on a shop whose catalogue is full of those, lifting them cost a tenth of NDCG on items new to
+the user.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +63,7 @@ def load_passes(similar_uri: str, catalogue: Catalogue, config: ComposeConfig) -
 def passes_of(
     near: Neighbours, catalogue: Catalogue, young: npt.NDArray[np.bool_], threshold: int, neighbours: int
 ) -> Passes:
-    """`load_passes` of neighbours in memory, nearest first; the first `neighbours` warm ones of each cold item count."""
+    """`load_passes` of neighbours in memory: of each cold item the nearest `neighbours` that are warm count."""
     cold = catalogue.eligible & young & (catalogue.events < threshold)
     heir, giver = rows_of(near.lengths), near.items
     known = catalogue.known(giver) & cold[heir]
@@ -83,7 +86,7 @@ class ColdItems:
     passes: Passes
     name: str = "cold_items"
 
-    def __call__(self, lists: pl.DataFrame, scene: Scene) -> Stepped:
+    def __call__(self, lists: pl.DataFrame, scene: Scene) -> Stepped:  # noqa: ARG002
         """The lists with cold items' scores drawn to what they inherit, and those that were no candidates behind."""
         if self.passes.heirs.is_empty() or lists.is_empty():
             return Stepped(lists)
@@ -104,9 +107,7 @@ class ColdItems:
         """`row`, `item_index`, `inherited`: what each user's heirs inherit above the user's lowest score."""
         rows = lists[ROW].to_numpy()
         cuts = [0, *_cuts(rows, _ROWS_AT_ONCE), len(rows)]
-        parts = [
-            self._inherited_in(lists[start:stop], lowest) for start, stop in zip(cuts, cuts[1:], strict=False)
-        ]
+        parts = [self._inherited_in(lists[start:stop], lowest) for start, stop in pairwise(cuts)]
         return pl.concat(parts)
 
     def _inherited_in(self, lists: pl.DataFrame, lowest: pl.DataFrame) -> pl.DataFrame:

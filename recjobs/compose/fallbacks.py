@@ -1,8 +1,8 @@
 """Lists that are never short: what a user gets where the models have nothing, or too little, to say.
 
-The sources in their order: the user's segments, most specific first, what is popular overall, any eligible item by its index, and last, only
-where nothing else is left, the items that the no-repeat rule would have kept away. A full list comes before
-no-repeat; how often that happened is counted (`Origin.REPEAT`).
+The sources in their order: the user's segments, most specific first, what is popular overall, any eligible item by its
+category and index, and last, only where nothing else is left, the items that the no-repeat rule would have kept away. A
+full list comes before no-repeat; how often that happened is counted (`Origin.REPEAT`).
 """
 
 from __future__ import annotations

@@ -126,7 +126,5 @@ def _ranked(wanted: pl.DataFrame, shown: int) -> pl.DataFrame:
         wanted.with_columns(demand.alias(DEMAND), (pl.col(ITEMS) / max(shown, 1)).alias(SUPPLY))
         .with_columns(ratio.alias(RATIO))
         .with_columns((pl.col(DEMAND) * pl.col(RATIO).log()).alias(LACK))
-        .sort(
-            [pl.col(SEGMENT) != GLOBAL_SEGMENT, SEGMENT, LACK, CLUSTER], descending=[False, False, True, False]
-        )
+        .sort([pl.col(SEGMENT) != GLOBAL_SEGMENT, SEGMENT, LACK, CLUSTER], descending=[False, False, True, False])
     )

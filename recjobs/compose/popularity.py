@@ -48,7 +48,7 @@ class Counts:
     users: pl.DataFrame
     """`segment`, `count`: users in it."""
     tastes: pl.DataFrame
-    """`segment`, `cluster`, `count`: users whose vector points to that cluster most; empty where none were asked for."""
+    """`segment`, `cluster`, `count`: users whose vector points to that cluster most; empty where not asked for."""
 
 
 @dataclass(frozen=True)
@@ -266,8 +266,10 @@ def _by_category(
     weight[wanted] = weights
     shown = pl.DataFrame({columns.CATEGORY: catalogue.category, WEIGHT: weight}).filter(pl.Series(catalogue.eligible))
     means = shown.drop_nulls().group_by(columns.CATEGORY).agg(pl.col(WEIGHT).mean())
-    own = catalogue.category.gather(rest).to_frame(columns.CATEGORY).join(
-        means, on=columns.CATEGORY, how="left", maintain_order="left"
+    own = (
+        catalogue.category.gather(rest)
+        .to_frame(columns.CATEGORY)
+        .join(means, on=columns.CATEGORY, how="left", maintain_order="left")
     )
     order = np.argsort(-own[WEIGHT].fill_null(0.0).to_numpy(), kind="stable")
     return rest[order]

@@ -2,7 +2,7 @@
 
 In order of precedence:
 
-1. `buy again`: the user bought the item before.
+1. `buy again`: the user bought the item before. `you looked at this before`: another event of positive weight.
 2. `because you bought T`, `because you viewed T`, `because you added T to your cart`, `because of T` (other event
    types): the item is like T, one of the user's last `reason_history` distinct items; of several the one it is nearest
    to, then the latest, with the user's latest event on it. Items the user disliked are never named. Alike are items of
@@ -44,7 +44,12 @@ PHRASES = {
     "cart": "because you added {} to your cart",
 }
 OTHER_PHRASE = "because of {}"
-BUY_AGAIN, POPULAR_WITH, POPULAR_NOW = "buy again", "popular with {}", "popular now"
+BUY_AGAIN, SEEN, POPULAR_WITH, POPULAR_NOW = (
+    "buy again",
+    "you looked at this before",
+    "popular with {}",
+    "popular now",
+)
 NEW, NEW_IN, PICKED, AVAILABLE = "new", "new in {}", "picked for you", "available now"
 _PATH_END = r"([^/>|]*[^/>|\s])\s*[/>|\s]*$"
 """The last part of a category's path."""
@@ -135,6 +140,7 @@ class Reasons:
         bought = scene.audience.pairs_of(set(self.words.purchases))
         facts = self._causes(lists, scene).with_columns(
             again=scene.among(lists, pl.Series(scene.keys(bought))),
+            seen=scene.among(lists, pl.Series(scene.keys(scene.audience.pairs_of(set(self.words.phrases))))),
             popular=popular_words(scene, lists),
             new=new_words(scene.catalogue).gather(items),
             origin=lists[ORIGIN],
@@ -184,6 +190,8 @@ def _sentence() -> pl.Expr:
     return (
         pl.when("again")
         .then(pl.lit(BUY_AGAIN))
+        .when("seen")
+        .then(pl.lit(SEEN))
         .when(pl.col("because").is_not_null())
         .then("because")
         .when(pl.col("popular").is_not_null())

@@ -36,7 +36,9 @@ def segment_levels(users: pl.DataFrame, segment_by: Sequence[str]) -> list[pl.Se
     A segment is named `column=value` pairs joined by `&`, in the order of `segment_by`.
     """
     levels = [
-        pl.concat_str([pl.format(f"{column}={{}}", pl.col(column).cast(pl.String)) for column in chosen], separator=SEPARATOR)
+        pl.concat_str(
+            [pl.format(f"{column}={{}}", pl.col(column).cast(pl.String)) for column in chosen], separator=SEPARATOR
+        )
         for chosen in subsets(segment_by)
     ]
     named = [level.alias(f"level {place}") for place, level in enumerate(levels)]

@@ -28,7 +28,7 @@ class Idea:
 
 
 def best_ideas(compose: Manifest) -> list[Idea]:
-    """What everybody lacks most, then what the segments with the most people do; none of lists of an earlier version."""
+    """What everybody lacks most, then what the largest segments do; none where lists are of an earlier version."""
     uri = compose.uri(IDEAS_FILE)
     if not storage.exists(uri):
         return []

@@ -139,9 +139,7 @@ def _ineligible(night: Night, item: str, available: bool | None) -> str:
     if item in night.settings.compose.exclude_items:
         return "May not be shown: it is named in compose.exclude_items."
     if available is False:
-        return (
-            f"May not be shown: it was unavailable on {night.ds}, by the item snapshot, or because it is missing from it."
-        )
+        return f"May not be shown: it was unavailable on {night.ds}, in the item snapshot or by missing from it."
     return "May not be shown: a rule of the surface or of the catalogue excludes it."
 
 

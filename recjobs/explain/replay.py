@@ -13,7 +13,8 @@ from recjobs.compose.audience import audience_of
 from recjobs.compose.lists import candidate_lists
 from recjobs.compose.stage import POPULARITY_FILE, loading_of
 from recjobs.compose.steps import ORIGIN, Origin, Scene, Step
-from recjobs.explain.finding import COMPOSE, SCORE as SCORED, Night, part_of, rows_of_user
+from recjobs.explain.finding import COMPOSE, Night, part_of, rows_of_user
+from recjobs.explain.finding import SCORE as SCORED
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,14 @@ class Replay:
 
 def replay(night: Night, user: str, item: int, surface: str) -> Replay:
     """The making of `user`'s list on `surface`, watched for item_index `item`."""
-    workshop = loading_of(night.inputs, night.compose_settings, night.manifests[COMPOSE].uri(POPULARITY_FILE)).workshop()
+    workshop = loading_of(
+        night.inputs, night.compose_settings, night.manifests[COMPOSE].uri(POPULARITY_FILE)
+    ).workshop()
     part = part_of(night, user)
     scored_uri = night.manifests[SCORED].uri("scored", part)
-    audience = audience_of(rows_of_user(night.manifests["extract"].uri("users", part), user), workshop.config, workshop.popularity)
+    audience = audience_of(
+        rows_of_user(night.manifests["extract"].uri("users", part), user), workshop.config, workshop.popularity
+    )
     lists = candidate_lists(rows_of_user(scored_uri, user, [columns.USER, ITEM_INDEX, SCORE]), scored_uri)
     scene = workshop.scene(audience, workshop.config.surfaces[surface])
     stages = []

@@ -25,7 +25,9 @@ def planted_inputs(
     _write_similar(items, groups, search.uri("similar.parquet"))
     random = np.random.default_rng(seed)
     tastes = np.eye(4, dtype=np.float32)
-    write_vectors(search.uri("item_vectors.parquet"), {columns.ITEM_INDEX: items[columns.ITEM_INDEX]}, tastes[groups[1:]])
+    write_vectors(
+        search.uri("item_vectors.parquet"), {columns.ITEM_INDEX: items[columns.ITEM_INDEX]}, tastes[groups[1:]]
+    )
     for part in extract.parts("users"):
         users = pl.read_parquet(part.uri)
         own = tastes[_group(users[columns.USER], 4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,8 +18,6 @@ from recjobs.compose.reasons import Neighbours, neighbours_of
 from recjobs.compose.steps import run_steps
 from tests.compose.test_reasons import WORDS
 from tests.compose.worlds import Person, World, candidates_of, config_of, scene_of, worlds
-
-import pyarrow as pa
 
 THRESHOLD, NEIGHBOURS = 4, 6
 

@@ -69,6 +69,8 @@ def near_place(similar: dict[int, list[int]], other: int, item: int) -> int:
 def naive_reason(world: World, person: Person, item: int, origin: int, similar: dict[int, list[int]]) -> str:
     if (item, PURCHASE) in person.events:
         return "buy again"
+    if (item, VIEW) in person.events:
+        return "you looked at this before"
     disliked = {other for other, kind in person.events if kind == DISLIKE}
     latest: dict[int, int] = {}
     for other, kind in reversed(person.events):
@@ -107,9 +109,9 @@ def test_every_reason_is_true(world: World, data: st.DataObject) -> None:
 def test_each_kind_of_reason_in_its_own_words() -> None:
     person = Person("GB", [(1, VIEW), (2, PURCHASE), (9, VIEW)], [(2, 0.9), (3, 0.8), (4, 0.7), (8, 0.1)])
     popular = {"country=GB": [(5, 2.0)], "all": [(6, 3.0)]}
-    world = World(9, set(range(1, 10)) - {9}, [person], popular, new={7}, length=8, categories={7: "home / kitchen "})
+    world = World(10, set(range(1, 11)) - {9}, [person], popular, new={7}, length=9, categories={7: "home / kitchen "})
     scene = scene_of(world)
-    steps = steps_of(config_of(world), near_of({1: [3], 3: [1], 2: [4], 4: [2]}, 9), WORDS)
+    steps = steps_of(config_of(world), near_of({1: [3], 3: [1], 2: [4], 4: [2]}, 10), WORDS)
     lists, _ = run_steps(steps[:1] + steps[2:], candidates_of(world), scene)
     assert dict(lists.select(ITEM_INDEX, REASON).iter_rows()) == {
         2: "buy again",
@@ -119,7 +121,8 @@ def test_each_kind_of_reason_in_its_own_words() -> None:
         6: "popular now",
         7: "new in kitchen",
         8: "picked for you",
-        1: "available now",
+        1: "you looked at this before",
+        10: "available now",
     }
 
 

@@ -119,7 +119,7 @@ def test_steps_add_up_to_the_lists(tmp_path: Path) -> None:
     settings, inputs = made(tmp_path, compose__cold_threshold=7, compose__exclude_items=["i0003"])
     done = composed(tmp_path, settings, inputs)
     steps = json.loads(storage.read_bytes(done.uri("steps.json")))["home"]
-    assert list(steps) == ["eligibility", "no_repeat", "score", "cold_start", "fill", "reasons"]
+    assert list(steps) == ["cold_items", "eligibility", "no_repeat", "score", "cold_start", "fill", "reasons"]
     rows = 24 * 8
     for name, counts in steps.items():
         assert counts["rows_in"] == rows, name

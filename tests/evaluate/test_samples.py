@@ -58,7 +58,7 @@ def test_ten_users_cold_and_warm_the_same_every_time(tmp_path: Path) -> None:
 def test_history_and_list_have_titles_and_dates(tmp_path: Path) -> None:
     extract, lists = night(tmp_path, set())
     items = pl.read_parquet(extract.uri("items.parquet"))
-    titles = {item: title for item, title in items.select(ITEM, columns.TITLE).iter_rows()}
+    titles = dict(items.select(ITEM, columns.TITLE).iter_rows())
     for sample in sampled(extract, lists, 10):
         assert sample.regime == WARM
         assert [shown.title for shown in sample.shown] == [titles[f"i000{number}"] for number in range(3)]
@@ -80,7 +80,9 @@ def test_fewer_users_than_asked_for_are_all_shown(tmp_path: Path) -> None:
 
 
 def test_ideas_of_everybody_come_first_and_then_those_of_the_largest_segments(tmp_path: Path) -> None:
-    out = Output("compose", PLANTED.ds, "planted", planted_extract(tmp_path, PLANTED, sequences=False).cutoffs, str(tmp_path))
+    out = Output(
+        "compose", PLANTED.ds, "planted", planted_extract(tmp_path, PLANTED, sequences=False).cutoffs, str(tmp_path)
+    )
     assert best_ideas(out.manifest(rows={})) == []
     rows = [
         {

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from recjobs import columns
+from recjobs.cli.app import app
 from recjobs.columns import ITEM, ITEM_INDEX, REASON, USER
 from recjobs.errors import MissingInputError, SettingsError
+from recjobs.explain import answer, wishes
 from recjobs.explain.answer import Explanation, explained
-from recjobs.explain.finding import COMPOSE, EXTRACT, SCORE, Night
+from recjobs.explain.finding import COMPOSE, EXTRACT, SCORE, Night, find_night
 from recjobs.explain.groups import group_of
 from tests.explain.night import EXCLUDED, PLANTED, UNAVAILABLE, planted_night
+from tests.planted import planted_settings
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +33,10 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
 
 def all_rows(night: Night, stage: str, *folder: str) -> pl.DataFrame:
     return pl.concat(
-        [pl.read_parquet(part.uri).with_columns(pl.col(USER).cast(pl.String)) for part in night.manifests[stage].parts(*folder)]
+        [
+            pl.read_parquet(part.uri).with_columns(pl.col(USER).cast(pl.String))
+            for part in night.manifests[stage].parts(*folder)
+        ]
     )
 
 
@@ -122,7 +134,9 @@ def told_pair(night: Night) -> tuple[str, str]:
     """A user and a candidate that they viewed."""
     names = [None, *pl.read_parquet(night.manifests[EXTRACT].uri("items.parquet"))[ITEM].to_list()]
     candidates = scored_by_user(night)
-    for user, items, kinds in all_rows(night, EXTRACT, "users").select(USER, columns.PAIR_ITEM, columns.PAIR_TYPE).iter_rows():
+    for user, items, kinds in (
+        all_rows(night, EXTRACT, "users").select(USER, columns.PAIR_ITEM, columns.PAIR_TYPE).iter_rows()
+    ):
         for item, kind in zip(items, kinds, strict=True):
             if kind == 1 and names[item] in candidates[user]:
                 return user, str(names[item])
@@ -153,3 +167,54 @@ def test_unknown_names_are_told_with_the_fix(night: Night) -> None:
 )
 def test_groups_of_features(block: str, feature: str, group: str) -> None:
     assert group_of(block, feature) == group
+
+
+# -- the commands
+
+
+@pytest.fixture
+def asked(night: Night, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs a command that finds the planted night, whatever is asked of it."""
+
+    def find(settings: object, ds: object, run: object) -> Night:  # noqa: ARG001
+        return night
+
+    monkeypatch.setattr(answer, "find_night", find)
+    monkeypatch.setattr(wishes, "find_night", find)
+
+    def ask(*arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "200"})
+
+    return ask
+
+
+def test_the_command_prints_what_was_found(asked: Callable[..., Result], night: Night) -> None:
+    user, items = next(iter(lists_by_user(night).items()))
+    told_of = asked("explain", user, items[0], "--no-features")
+    assert told_of.exit_code == 0
+    found = json.loads(asked("explain", user, items[0], "--no-features", "--json").output)
+    assert (found["user"], found["item"], found["replay"]["place"]) == (user, items[0], 1)
+    assert [stage["step"] for stage in found["replay"]["stages"]][-1] == "reasons"
+    assert found["ranking"]["heads"][0]["task"] == "click"
+
+
+def test_an_unknown_name_is_an_error_of_the_command(asked: Callable[..., Result]) -> None:
+    missing = asked("explain", "nobody", "i0001")
+    assert isinstance(missing.exception, MissingInputError)
+    assert missing.exception.exit_code == 65
+
+
+def test_ideas_are_printed(asked: Callable[..., Result]) -> None:
+    found = json.loads(asked("ideas", "-n", "2", "--json").output)
+    assert found["ds"] == "2026-03-31"
+    assert all(row["ratio"] > 1 for row in found["ideas"])
+    assert asked("ideas").exit_code == 0
+    unknown = asked("ideas", "--segment", "country=XX")
+    assert isinstance(unknown.exception, MissingInputError)
+    assert "There are: all, country=" in str(unknown.exception)
+
+
+def test_a_night_without_lists_is_told_with_what_there_is(tmp_path: Path) -> None:
+    settings = planted_settings(tmp_path)
+    with pytest.raises(MissingInputError, match=r"no finished lists of 2026-03-31 .*recjobs run --date 2026-03-31"):
+        find_night(settings, date(2026, 3, 31), None)
