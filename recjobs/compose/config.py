@@ -29,7 +29,7 @@ class ComposeConfig(Section):
     """Share of a list's places that a user without any event gets from the segment's list; with each event the models
     get more of them, up to all at `cold_threshold`."""
     cold_item_threshold: int = Field(5, ge=0)
-    """Young items with fewer events go by their content neighbours' scores too, the less, the more they have; 0: none."""
+    """Young items with fewer events go by their content neighbours' scores too, less with each event; 0: none do."""
     cold_item_days: float = Field(28.0, ge=0)
     """Days after which an item with few events is no longer unknown but unwanted, and goes by its own score alone."""
     cold_item_neighbours: int = Field(30, ge=3, le=1000)
