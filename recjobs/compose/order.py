@@ -8,6 +8,7 @@ from datetime import date
 from recjobs.compose.boosts import Boosts
 from recjobs.compose.caps import Caps
 from recjobs.compose.chance import Seed
+from recjobs.compose.cold_items import ColdItems, Passes
 from recjobs.compose.config import ComposeConfig, SurfaceConfig
 from recjobs.compose.cut import Cut
 from recjobs.compose.dither import Dither
@@ -44,13 +45,23 @@ class Plan:
 
 
 def steps_of(
-    config: ComposeConfig, neighbours: Neighbours, words: EventWords, plan: Plan | None = None
+    config: ComposeConfig,
+    neighbours: Neighbours,
+    words: EventWords,
+    plan: Plan | None = None,
+    passes: Passes | None = None,
 ) -> tuple[Step, ...]:
-    """The steps between scored candidates and finished lists, first to last; without a `plan` those of no rules."""
+    """The steps between scored candidates and finished lists, first to last.
+
+    Without a `plan` those of no rules; `passes` is what cold items go by, None where they go by their own scores.
+    """
+    content: tuple[Step, ...] = (ColdItems(passes),) if passes is not None else ()
     rules = () if plan is None else _diversity(plan)
     filters = (Filters(plan.book.allowed),) if plan is not None and plan.book.filters else ()
     boosts = (Boosts(plan.book.boost),) if plan is not None and plan.book.boost.any() else ()
-    steps: tuple[Step, ...] = (*filters, Eligibility(), NoRepeat(), ByScore(), *boosts, ColdStart(), *rules, Fill())
+    cold = ColdStart(config.cold_threshold, config.cold_share)
+    order = (Eligibility(), NoRepeat(), ByScore(), *boosts, cold, *rules, Fill())
+    steps: tuple[Step, ...] = (*content, *filters, *order)
     if config.reasons == "none":
         return steps
     return (*steps, Reasons(neighbours, words, config.reason_history))

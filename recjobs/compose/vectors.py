@@ -8,12 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recjobs import columns, storage
+from recjobs.compose.clusters import k_means
 from recjobs.ragged import flat_lists
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int32]
-
-_BATCH = 4096
 
 
 def load_vectors(uri: str, size: int) -> Floats:
@@ -29,18 +28,12 @@ def load_vectors(uri: str, size: int) -> Floats:
 
 
 def clustered(vectors: Floats, count: int, seed: int) -> Codes:
-    """The cluster of each item, 1 … `count` at most, int32[I + 1]; 0 for one without a vector.
-
-    Mini-batch k-means (Sculley 2010) on vectors of length 1, so that near means alike in direction.
-    """
-    from sklearn.cluster import MiniBatchKMeans
-
+    """The cluster of each item by `k_means`, 1 … `count` at most, int32[I + 1]; 0 for one without a vector."""
     known = np.flatnonzero(np.any(vectors != 0, axis=1))
     clusters = np.zeros(len(vectors), np.int32)
     if len(known):
         count = min(count, len(np.unique(vectors[known], axis=0)))
-        model = MiniBatchKMeans(count, batch_size=_BATCH, n_init=3, random_state=seed)
-        clusters[known] = model.fit_predict(vectors[known].astype(np.float64)) + 1
+        clusters[known] = k_means(vectors[known], count, seed)[0] + 1
     return clusters
 
 

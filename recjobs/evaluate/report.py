@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from recjobs import storage
 from recjobs.evaluate.baseline import POPULARITY
 from recjobs.evaluate.gate import Seen
+from recjobs.evaluate.ideas import best_ideas
 from recjobs.evaluate.items import Items
 from recjobs.evaluate.judging import ALL, COVERAGE, DIFFERENCE, NEW, RECJOBS, Row
 from recjobs.evaluate.measures import MEASURES
@@ -62,6 +63,7 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         evaluation.items,
         config.event_codes(),
         config.evaluate.sample_users,
+        config.seed,
     )
     return {
         "dataset": config.dataset,
@@ -77,6 +79,7 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "search": search_section(inputs.get("retrieve/search"), evaluation.sources),
         "checks": sorted(evaluation.checks, key=lambda check: check.passed),
         "samples": samples,
+        "ideas": best_ideas(inputs["compose"]),
     }
 
 

@@ -1,0 +1,87 @@
+"""Clusters of item vectors: what kinds of items there are, by who wants them rather than by what they are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from recjobs import columns, storage
+from recjobs.ragged import flat_lists
+
+Vectors = npt.NDArray[np.float32]
+
+NONE = -1
+"""The cluster of no item."""
+FEWEST_ITEMS = 8
+"""Items a cluster should have on average: with fewer, a small catalogue gets fewer clusters."""
+_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """A cluster for each item."""
+
+    of: npt.NDArray[np.int32]
+    """[I + 1]: each item's cluster; NONE at 0 and for items without a vector."""
+    centres: Vectors
+    """[C, D]: the clusters' mean directions."""
+
+    @property
+    def size(self) -> int:
+        """C, the number of clusters."""
+        return len(self.centres)
+
+
+def cluster_items(vectors_uri: str, items: int, clusters: int, seed: int) -> Clusters:
+    """At most `clusters` clusters of the `items` vectors in `retrieve/search`'s item_vectors.parquet.
+
+    By `k_means` on the vectors' directions. Fewer clusters where there are fewer than FEWEST_ITEMS items for each.
+    """
+    with storage.reading(vectors_uri) as stream:
+        table = pq.read_table(stream, columns=[columns.ITEM_INDEX, columns.VECTOR])
+    index = table.column(columns.ITEM_INDEX).to_numpy().astype(np.int64)
+    vectors = directions(vector_rows(table.column(columns.VECTOR)))
+    known = (index > 0) & (index <= items)
+    wanted = min(clusters, max(1, int(known.sum()) // FEWEST_ITEMS))
+    of = np.full(items + 1, NONE, np.int32)
+    if not known.any():
+        return Clusters(of, np.zeros((0, vectors.shape[1]), np.float32))
+    wanted = min(wanted, len(np.unique(vectors[known], axis=0)))
+    of[index[known]], centres = k_means(vectors[known], wanted, seed)
+    return Clusters(of, centres)
+
+
+def vector_rows(column: object) -> Vectors:
+    """A list column of equally long vectors as a matrix, float32[rows, D]."""
+    values, lengths = flat_lists(column)  # type: ignore[arg-type]
+    width = int(lengths[0]) if len(lengths) else 0
+    return values.astype(np.float32, copy=False).reshape(len(lengths), width)
+
+
+def directions(vectors: Vectors) -> Vectors:
+    """The vectors at length 1; a zero vector stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Vectors = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return scaled
+
+
+def nearest_centre(vectors: Vectors, centres: Vectors) -> npt.NDArray[np.int32]:
+    """The cluster that each vector points to most, int32[rows]; ties go to the first."""
+    found: npt.NDArray[np.int32] = np.argmax(vectors @ centres.T, axis=1).astype(np.int32)
+    return found
+
+
+def k_means(vectors: Vectors, clusters: int, seed: int) -> tuple[npt.NDArray[np.int32], Vectors]:
+    """Each vector's cluster, int32[rows] from 0, and the clusters' mean directions, float32[clusters, D].
+
+    Mini-batch k-means (Sculley, WWW 2010) of scikit-learn; `vectors` have length 1, so that near means alike in
+    direction, and at least `clusters` of them are distinct.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    model = MiniBatchKMeans(clusters, batch_size=_BATCH, n_init=3, random_state=seed)
+    found = model.fit_predict(vectors.astype(np.float64)).astype(np.int32)
+    return found, directions(model.cluster_centers_.astype(np.float32))
