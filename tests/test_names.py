@@ -15,7 +15,7 @@ from recjobs.extract.users import user_schema
 from recjobs.manifest import cutoffs_of
 from recjobs.names import check_names, segment_columns, tower_user_columns
 from recjobs.plan import plan_run
-from recjobs.settings import Settings
+from recjobs.settings import SHIPPED, Settings, load_settings
 from recjobs.sources.config import UsersSource
 from tests.planned import DS, open_shop
 from tests.planted import planted_settings
@@ -94,6 +94,11 @@ def test_right_names_and_the_segments_of_a_source_that_is_off_pass(tmp_path: Pat
         "retrieve__search__sources__segment": {"quota": 0, "by": ["town"]},
     }
     check_names(settings_of(tmp_path, **right))
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_names_in_shipped_configs_are_right(path: Path) -> None:
+    check_names(load_settings(path.stem))
 
 
 def test_nothing_is_planned_with_a_wrong_name(tmp_path: Path) -> None:
