@@ -21,7 +21,7 @@ def boosted(factors: dict[int, float], items: int) -> Boosts:
     return Boosts(boost)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=8),
     st.integers(1, 8),

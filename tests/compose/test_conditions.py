@@ -48,7 +48,7 @@ def test_values_lists_ranges_and_several_columns() -> None:
     assert met(age_days={"min": 3.5}) == [2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.sampled_from(["a", "a/b", "a/b/c", "ab", None]), min_size=1, max_size=8),
     st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=8, max_size=8),

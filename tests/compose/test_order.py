@@ -56,7 +56,7 @@ def book_of(random: np.random.Generator, world: World, length: int) -> Rulebook:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds(), st.integers(0, 2**32 - 1))
 def test_every_list_is_full_distinct_eligible_and_falls_whatever_the_rules(world: World, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -43,7 +43,7 @@ groups = st.lists(st.integers(0, 3), min_size=ITEMS, max_size=ITEMS)
 limits = st.builds(limit, groups, st.integers(1, 3), st.integers(2, 6), st.integers(2, 9))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(st.integers(1, ITEMS), unique=True, max_size=ITEMS), min_size=1, max_size=5),
     st.lists(limits, min_size=1, max_size=3),
