@@ -142,5 +142,6 @@ def test_a_warm_item_has_a_bounded_number_of_heirs(monkeypatch: pytest.MonkeyPat
     world = World(6, set(range(1, 7)), [], item_events={1: 50}, new=set(range(2, 7)))
     near = all_near({item: [1] for item in range(2, 7)}, 6)
     passes = passes_of(near, scene_of(world).catalogue, scene_of(world).catalogue.new, THRESHOLD, 6)
-    assert passes.heirs.rows() == [(1, 2), (1, 3)]
+    assert passes.heirs.tolist() == [2, 3]
+    assert np.diff(passes.starts).tolist() == [0, 2, 0, 0, 0, 0, 0]
     assert np.flatnonzero(passes.weight).tolist() == [2, 3]
