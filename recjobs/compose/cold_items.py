@@ -28,27 +28,35 @@ from recjobs.compose.catalogue import Catalogue
 from recjobs.compose.config import ComposeConfig
 from recjobs.compose.reasons import Neighbours, load_neighbours
 from recjobs.compose.steps import LISTS, ORIGIN, Origin, Scene, Stepped
-from recjobs.ragged import places_in_runs, rows_of
+from recjobs.ragged import Ints, places, places_in_runs, rows_of
 
 MOST_HEIRS = 50
 """Cold items that one warm item passes its score to: the work for a user stays bounded in a catalogue of new items."""
 _ROWS_AT_ONCE = 250_000
 """Candidates whose heirs are worked out together."""
 
-_HEIR, _GAIN = "heir", "gain"
-_INHERITED, _LOWEST, _WEIGHT = "inherited", "lowest", "weight"
+_HEIR, _INHERITED, _LOWEST, _WEIGHT = "heir", "inherited", "lowest", "weight"
 
 
 @dataclass(frozen=True)
 class Passes:
     """Which warm item passes its score to which cold ones."""
 
-    heirs: pl.DataFrame
-    """`item_index` (warm), `heir` (cold, may be shown), both Int32."""
+    heirs: npt.NDArray[np.int32]
+    """The heirs of each item, cold ones that may be shown; one item's after the other's."""
+    starts: Ints
+    """[I + 2]: where each item's begin in `heirs`."""
     weight: npt.NDArray[np.float32]
     """[I + 1]: 1 - n / m of the heirs, 0 of all other items."""
     best: int
     """How many of an heir's neighbours it inherits from, the best ones."""
+
+    def heirs_of(self, items: npt.NDArray[np.int32]) -> tuple[Ints, npt.NDArray[np.int32]]:
+        """Every heir of `items`, and the position in `items` of the one it inherits from."""
+        known = np.where((items > 0) & (items < len(self.weight)), items, 0)
+        counts = np.diff(self.starts)[known]
+        at = np.repeat(np.arange(len(items)), counts)
+        return at, self.heirs[np.repeat(self.starts[known], counts) + places(counts)]
 
 
 def load_passes(similar_uri: str, catalogue: Catalogue, config: ComposeConfig) -> Passes | None:
@@ -76,7 +84,9 @@ def passes_of(
     weight = np.zeros(catalogue.size + 1, np.float32)
     owners = np.unique(bounded[_HEIR].to_numpy())
     weight[owners] = 1 - catalogue.events[owners] / threshold
-    return Passes(bounded.select(ITEM_INDEX, _HEIR), weight, max(1, neighbours // 3))
+    counts = np.bincount(bounded[ITEM_INDEX].to_numpy(), minlength=catalogue.size + 1)
+    starts = np.r_[0, np.cumsum(counts)].astype(np.int64)
+    return Passes(bounded[_HEIR].to_numpy(), starts, weight, max(1, neighbours // 3))
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ class ColdItems:
 
     def __call__(self, lists: pl.DataFrame, scene: Scene) -> Stepped:  # noqa: ARG002
         """The lists with cold items' scores drawn to what they inherit, and those that were no candidates behind."""
-        if self.passes.heirs.is_empty() or lists.is_empty():
+        if not len(self.passes.heirs) or lists.is_empty():
             return Stepped(lists)
         lowest = lists.group_by(ROW).agg(pl.col(SCORE).min().alias(_LOWEST))
         inherited = self._inherited(lists, lowest)
@@ -111,15 +121,26 @@ class ColdItems:
         return pl.concat(parts)
 
     def _inherited_in(self, lists: pl.DataFrame, lowest: pl.DataFrame) -> pl.DataFrame:
-        gains = lists.join(lowest, on=ROW, how="left", maintain_order="left").select(
-            ROW, ITEM_INDEX, (pl.col(SCORE).cast(pl.Float64) - pl.col(_LOWEST)).alias(_GAIN)
+        known = lists.unique([ROW, ITEM_INDEX], keep="first", maintain_order=True).join(
+            lowest, on=ROW, how="left", maintain_order="left"
         )
-        return (
-            gains.unique([ROW, ITEM_INDEX], keep="first", maintain_order=True)
-            .join(self.passes.heirs, on=ITEM_INDEX)
-            .group_by(ROW, _HEIR)
-            .agg((pl.col(_GAIN).top_k(self.passes.best).sort().sum() / self.passes.best).alias(_INHERITED))
-            .select(ROW, pl.col(_HEIR).alias(ITEM_INDEX), _INHERITED)
+        gain = known[SCORE].to_numpy().astype(np.float64) - known[_LOWEST].to_numpy()
+        at, heir = self.passes.heirs_of(known[ITEM_INDEX].to_numpy())
+        row, gain = known[ROW].to_numpy()[at], gain[at]
+        order = np.argsort(-gain, kind="stable")
+        width = len(self.passes.weight)
+        key = row[order].astype(np.int64) * width + heir[order]
+        grouped = np.argsort(key, kind="stable")
+        key, gain = key[grouped], gain[order][grouped]
+        best = places_in_runs(key) < self.passes.best
+        distinct, of = np.unique(key[best], return_inverse=True)
+        total = np.bincount(of, gain[best], minlength=len(distinct)) / self.passes.best
+        return pl.DataFrame(
+            {
+                ROW: (distinct // width).astype(np.int32),
+                ITEM_INDEX: (distinct % width).astype(np.int32),
+                _INHERITED: total,
+            }
         )
 
     def _newcomers(self, lists: pl.DataFrame, lowest: pl.DataFrame, inherited: pl.DataFrame) -> pl.DataFrame:

@@ -94,7 +94,7 @@ def explained(night: Night, user: str, item: str, surface: str, *, effects: bool
         retrieval=retrieval,
         ranking=ranking,
         replay=made,
-        verdict=_verdict(night, item, row[columns.AVAILABLE], retrieval, ranking, made),
+        verdict=_verdict(night, item, row[columns.AVAILABLE], met, retrieval, ranking, made),
     )
 
 
@@ -117,7 +117,13 @@ def _met(state: pa.Table, item: int, names: dict[int, str]) -> tuple[Met, ...]:
 
 
 def _verdict(
-    night: Night, item: str, available: bool | None, retrieval: Retrieval, ranking: Ranking | None, made: Replay
+    night: Night,
+    item: str,
+    available: bool | None,
+    met: tuple[Met, ...],
+    retrieval: Retrieval,
+    ranking: Ranking | None,
+    made: Replay,
 ) -> str:
     if made.place is not None:
         return f"On the list: place {made.place} of {made.length}" + (f", {made.reason!r}." if made.reason else ".")
@@ -125,7 +131,8 @@ def _verdict(
         return _ineligible(night, item, available)
     fell = next((stage for stage in made.stages if stage.removed), None)
     if fell is not None and fell.step != CUT:
-        return f"Fell out in step {fell.step}, from place {fell.before}: {fell.says}"
+        past = " ".join(f"It had a {one.event} by this user, last on {one.last}." for one in met if made.barred)
+        return f"Fell out in step {fell.step}, from place {fell.before}: {fell.says} {past}".rstrip()
     if fell is not None:
         return _too_low(fell.before or 0, made, ranking)
     place = f"place {retrieval.tower_rank} of {retrieval.searched} in the towers' exact order"

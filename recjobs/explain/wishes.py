@@ -29,6 +29,8 @@ class Wishes:
 def wishes(settings: Settings, ds: date | None, segment: str | None, n: int) -> Wishes:
     """Up to `n` kinds of items for each segment that it wants more of than there is; `all` first, then by name.
 
+    Kinds without a telling word, of items that nobody has described, are left out unless there are no others.
+
     Raises:
         MissingInputError: no such night, or it has no ideas for that segment.
     """
@@ -39,7 +41,9 @@ def wishes(settings: Settings, ds: date | None, segment: str | None, n: int) -> 
     if segment is not None:
         _require_segment(table, segment, night.ds)
         table = table.filter(pl.col(SEGMENT) == segment)
-    best = table.filter(pl.col("ratio") > 1).group_by(SEGMENT, maintain_order=True).head(n)
+    words = pl.col("words").list.len()
+    named = (words > 0) | (words.max() == 0)
+    best = table.filter((pl.col("ratio") > 1) & named).group_by(SEGMENT, maintain_order=True).head(n)
     return Wishes(night.ds, composed.run, best.to_dicts())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pytest
 
 from recjobs import columns
 from recjobs.columns import EVENT_TYPE, ITEM, SEGMENT, USER
@@ -15,6 +16,7 @@ from recjobs.compose.clusters import NONE, Clusters, cluster_items
 from recjobs.compose.ideas import IDEA_SCHEMA, ideas_table
 from recjobs.compose.popularity import Tastes, Window, combine, count
 from recjobs.compose.telling import telling_words
+from recjobs.errors import CorruptFileError
 from tests.compose.planted_candidates import write_table
 from tests.compose.test_popularity import UNTIL
 
@@ -142,3 +144,6 @@ def test_drawn_to_by_vectors(tmp_path: Path) -> None:
     tastes = Tastes(vectors, np.eye(2, dtype=np.float32))
     found = count_shard([events], users, ["country"], Window(UNTIL, 2, WEIGHTS), tastes).tastes
     assert sorted(found.rows()) == [("all", 0, 1), ("all", 1, 1), ("country=GB", 1, 1)]
+    write_table(pa.table({USER: ["a", "c"], columns.VECTOR: listed}), vectors)
+    with pytest.raises(CorruptFileError, match=r"vectors\.parquet \(2 users\) is not of the 2 users of the states"):
+        count_shard([events], users, ["country"], Window(UNTIL, 2, WEIGHTS), tastes)

@@ -16,6 +16,7 @@ import pytest
 from recjobs import columns, storage
 from recjobs.columns import ITEM, REASON, REGIME, SCORE, USER
 from recjobs.compose import stage
+from recjobs.compose.ideas import IDEA_SCHEMA
 from recjobs.errors import CorruptFileError, GiveUpError, ModelError, SettingsError
 from recjobs.manifest import Inputs, Manifest
 from recjobs.settings import Settings
@@ -100,6 +101,10 @@ def test_files_have_the_schemas_of_the_contract(tmp_path: Path) -> None:
     segments = pl.read_parquet(done.uri("segments", "home", columns.part_name(0)))
     assert segments[columns.SEGMENT].to_list() == ["all", "country=DE", "country=FR", "country=GB"]
     assert segments[ITEM].list.len().unique().to_list() == [10]
+    ideas = pl.read_parquet(done.uri("ideas.parquet"))
+    assert pq.read_schema(done.uri("ideas.parquet")).equals(IDEA_SCHEMA)
+    assert ideas[columns.SEGMENT].unique(maintain_order=True).to_list() == segments[columns.SEGMENT].to_list()
+    assert ideas.group_by(columns.SEGMENT).agg(pl.col("items").sum())["items"].unique().to_list() == [12]
     leftovers = {file.name.split("/")[0] for file in storage.list_files(done.folder)}
     assert leftovers == {"lists", "items", "segments", "steps.json", "popularity.parquet", "ideas.parquet"}
 

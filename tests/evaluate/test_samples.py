@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from recjobs import columns
 from recjobs.columns import COLD, ITEM, LIST_SCHEMA, REASON, REGIME, SCORE, USER, WARM
@@ -103,10 +104,12 @@ def test_ideas_of_everybody_come_first_and_then_those_of_the_largest_segments(tm
         for segment, users in (("all", 90), ("country=FR", 30), ("country=GB", 60))
         for cluster, ratio in ((1, 4.0), (0, 2.0), (2, 1.5), (3, 0.5))
     ]
-    import pyarrow as pa
-
     write_table(pa.Table.from_pylist(rows, IDEA_SCHEMA), out.uri("ideas.parquet"))
     found = best_ideas(out.manifest(rows={}))
-    assert [idea.who for idea in found] == ["everybody"] * 3 + ["country=FR"] * 2 + ["country=GB"] * 2
-    assert [idea.words for idea in found[:2]] == ["brass, lamp", "cluster 0"]
+    assert [idea.who for idea in found] == ["everybody"] * 2 + ["country=FR"] * 2 + ["country=GB"] * 2
+    assert [idea.words for idea in found[:2]] == ["brass, lamp"] * 2
+    assert [idea.ratio for idea in found[:2]] == [4.0, 1.5]
+    nameless = [{**row, "words": []} for row in rows]
     assert (found[0].demand, found[0].supply, found[0].examples) == (50.0, 12.5, "Brass lamp; Tin lamp")
+    write_table(pa.Table.from_pylist(nameless, IDEA_SCHEMA), out.uri("ideas.parquet"))
+    assert [idea.words for idea in best_ideas(out.manifest(rows={}))[:3]] == ["cluster 1", "cluster 0", "cluster 2"]
