@@ -155,7 +155,6 @@ def _own(problem: Problem, row: Ints, item: Ints) -> Columns:
     # Stored from 1, so that an item that was never had reads 0.
     last = sparse.csr_matrix(_latest(problem, events.time / SECONDS_A_DAY))
     since, count = _at(last, row, item), _at(counts, row, item)
-    size = np.bincount(events.user, minlength=problem.shape[0])
     return {
         "count": count,
         "count_decayed": _at(own_items(problem, 30.0), row, item),
