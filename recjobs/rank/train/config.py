@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
+from recjobs.flow import MOST_WINDOWS
 from recjobs.typed import Section
 
 
 class RankTrainConfig(Section):
     """The DLRM and how it is trained."""
 
+    label_windows: int = Field(4, ge=1, le=MOST_WINDOWS)
+    """How many windows of `time.label_days` are learnt from: the last one always, of those before it the ones whose
+    candidates earlier runs have made."""
     embedding_size: int = Field(16, ge=2, le=512)
     """Width of each sparse feature's embedding and of the dense arch's output."""
     dense_layers: list[int] = [64, 32]
@@ -30,8 +36,10 @@ class RankTrainConfig(Section):
     """Hash buckets of the item id, the unknown one included."""
     value_buckets: int = Field(1000, ge=2)
     """Hash buckets of category, brand, country and the like, the unknown one included."""
+    ignored_features: list[Annotated[str, Field(pattern="^(user|item|pair):.+$")]] = []
+    """Features the ranker does without, as `block:name` with `*` for anything: `user:*`, `pair:score_*`."""
     users_limit: int = Field(100_000, ge=1)
-    """At most this many users with an outcome are learnt from, and as many without one."""
+    """At most this many users with an outcome are learnt from in each window, and as many without one."""
     judged_users: int = Field(3000, ge=1)
     """At most this many users with an outcome choose the blend; all their candidates are scored."""
     min_positives: int = Field(20, ge=2)
