@@ -32,12 +32,15 @@ from recjobs.rank.encodings import (
     numbers,
 )
 from recjobs.rank.history import LastItems, PairHistory, affinity, last_items, pair_history
+from recjobs.rank.relations.config import RelationsConfig
 from recjobs.rank.standardise import standardised
 from recjobs.rank.states import Candidates, UserShard, end_of
 from recjobs.settings import Settings
 
 RANK_BUCKETS = 24
 _RATIO_PRIOR = 10.0
+_TREND_PRIOR = 5.0
+"""Events of the average item added to each one's own."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,17 @@ class FeatureSpec:
     item_categorical: tuple[str, ...]
     item_buckets: int
     value_buckets: int
+    relations: RelationsConfig = field(default_factory=RelationsConfig)
 
     def to_record(self) -> dict[str, Any]:
         """JSON-serialisable values; `FeatureSpec.from_record` reads them back."""
-        return asdict(self)
+        return asdict(self) | {"relations": self.relations.model_dump()}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> FeatureSpec:
-        """The spec that `to_record` wrote."""
+        """The spec that `to_record` wrote, or an earlier version, which knew no relations."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
-        return cls(**values)
+        return cls(**values | {"relations": RelationsConfig(**values.get("relations", {}))})
 
 
 def feature_spec(config: Settings) -> FeatureSpec:
@@ -76,6 +80,7 @@ def feature_spec(config: Settings) -> FeatureSpec:
         item_categorical=tuple(items.categorical) if items else (),
         item_buckets=config.rank.train.item_buckets,
         value_buckets=config.rank.train.value_buckets,
+        relations=config.rank.relations,
     )
 
 
@@ -106,6 +111,8 @@ class Pairs:
     """Each source's score."""
     standard_by_source: Mapping[str, FloatArray] = field(default_factory=dict)
     """Each source's score, standardised among the user's candidates."""
+    related: Mapping[str, FloatArray] = field(default_factory=dict)
+    """What the user's history says of the item; see `relations.features`."""
 
     def __len__(self) -> int:
         return len(self.user)
@@ -121,6 +128,7 @@ class Pairs:
             self.source[rows],
             {name: scores[rows] for name, scores in self.by_source.items()},
             {name: scores[rows] for name, scores in self.standard_by_source.items()},
+            {name: values[rows] for name, values in self.related.items()},
         )
 
 
@@ -157,6 +165,7 @@ def _item_dense(rows: pl.DataFrame, spec: FeatureSpec, now: int) -> dict[str, np
         "available": rows[columns.AVAILABLE].fill_null(True).to_numpy(),
         **_counts(rows, spec),
         **_ratios(rows, spec),
+        **_trends(rows, spec),
         **{name: numbers(rows[name]) for name in spec.item_numeric},
     }
 
@@ -177,6 +186,17 @@ def _ratios(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, FloatArray]:
             share = (counts[kind] + _RATIO_PRIOR * overall) / (total + _RATIO_PRIOR)
             ratios[f"share_{kind}_{days}d"] = share.astype(np.float32)
     return ratios
+
+
+def _trends(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, FloatArray]:
+    """Per window: the share of the item's events that fell into it, drawn towards what is usual."""
+    events = np.nan_to_num(numbers(rows[columns.N_EVENTS]))
+    trends: dict[str, FloatArray] = {}
+    for days in spec.windows:
+        lately = np.sum([np.nan_to_num(numbers(rows[count_column(kind, days)])) for kind in spec.event_types], axis=0)
+        usual = lately.sum() / max(events.sum(), 1.0)
+        trends[f"share_{days}d"] = ((lately + _TREND_PRIOR * usual) / (events + _TREND_PRIOR)).astype(np.float32)
+    return trends
 
 
 def _item_sparse(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, tuple[IndexArray, int]]:
@@ -257,6 +277,7 @@ class PairFeatures:
             "retrieval_standard_score": pairs.standard_score,
             "log_rank": np.log(pairs.rank),
             **_by_source(pairs),
+            **pairs.related,
             "price_gap": gap,
             "price_distance": np.abs(gap),
             **self._history.features(pairs.user, pairs.item, self._spec.event_types),
