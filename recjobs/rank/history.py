@@ -14,6 +14,7 @@ import numpy.typing as npt
 from recjobs.rank.block import FloatArray
 from recjobs.rank.encodings import SECONDS_PER_DAY, freshness
 from recjobs.rank.states import UserShard
+from recjobs.rank.visits import Visits, visits_of
 
 Keys = npt.NDArray[np.int64]
 SHORT_SCALE, LONG_SCALE = 1.0, 30.0
@@ -40,23 +41,27 @@ class KeyTable:
 
 @dataclass(frozen=True)
 class PairHistory:
-    """How often and how recently a user met an item, by event type."""
+    """How often and how recently a user met an item: by event type, and all types together."""
 
     table: KeyTable
+    visits: Visits
 
-    def features(self, user: Keys, item: Keys, event_types: tuple[str, ...]) -> dict[str, FloatArray]:
-        """By event type: log1p of the count, and freshness at two scales; 0 where it never happened."""
+    def features(self, user: Keys, item: Keys, event_types: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+        """By event type: log1p of the count, and freshness at two scales; 0 where it never happened. Of all types
+        together, how that fits into the user's visits."""
         found = self.table.find(user, item)
         names = (
             name
             for kind in event_types
             for name in (f"log_pair_{kind}", f"pair_{kind}_fresh_1d", f"pair_{kind}_fresh_30d")
         )
-        return {name: found[:, column] for column, name in enumerate(names)}
+        by_type = {name: found[:, column] for column, name in enumerate(names)}
+        return by_type | self.visits.pair_features(user, found[:, -2], found[:, -1])
 
 
 def pair_history(users: UserShard, items: int, types: int, now: int) -> PairHistory:
-    """The users' (item, event type) pairs as a table with three columns per event type; items < `items`."""
+    """The users' (item, event type) pairs as a table with three columns per event type, then all events and days
+    since the last; items < `items`."""
     keys, row = np.unique(users.pair_item.rows() * items + users.pair_item.values, return_inverse=True)
     values = np.zeros((len(keys) + 1, types, 3), np.float32)
     column = users.pair_type.astype(np.int64) - 1
@@ -64,7 +69,12 @@ def pair_history(users: UserShard, items: int, types: int, now: int) -> PairHist
     values[row, column, 0] = np.log1p(users.pair_count)
     values[row, column, 1] = freshness(days, SHORT_SCALE)
     values[row, column, 2] = freshness(days, LONG_SCALE)
-    return PairHistory(KeyTable(keys, items, values.reshape(len(keys) + 1, -1)))
+    whole = np.zeros((len(keys) + 1, 2), np.float32)
+    np.add.at(whole[:, 0], row, users.pair_count)
+    whole[:-1, 1] = np.inf
+    np.minimum.at(whole[:, 1], row, days.astype(np.float32))
+    table = np.concatenate([values.reshape(len(keys) + 1, -1), whole], axis=1)
+    return PairHistory(KeyTable(keys, items, table), visits_of(users, now))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What the items that a user had say of a candidate, by relation: the last one, the one before, all of them.
 
-Every feature is also given standardised among the user's candidates, so it must be made of all of them at once. A
-pair whose item the user had is described like any other: what the item itself says of it is nothing.
+Every feature is a square root, as most pairs have little and few have much, and is also given standardised among the
+user's candidates, some as ranks too; so they must be made of all of them at once. A pair whose item the user had is described like any other: what the item itself says of it is nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recjobs.rank.block import FloatArray
 from recjobs.rank.features import FeatureSpec, Pairs
 from recjobs.rank.relations.content import item_words
 from recjobs.rank.relations.learning import LearningTask, Relations, learn_relations, load_relations
-from recjobs.rank.standardise import standardised
+from recjobs.rank.standardise import closeness, standardised
 from recjobs.rank.states import UserShard, read_items
 
 PLACES = {"last": 0, "second": 1, "third": 2}
@@ -33,6 +33,8 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "alike": ("last", "second", "recent", "all"),
 }
 """By relation, which events of the history speak: one of `PLACES`, `recent` (each half of the next) or `all` alike."""
+RANKED = ("near_recent", "near_all", "next_last", "alike_recent")
+"""Features whose rank among the user's candidates is one too, as 1 / rank."""
 _SCRATCH_CELLS = 400_000
 """Scores laid out to be looked up: few enough for a processor's cache."""
 
@@ -66,9 +68,12 @@ def with_relations(pairs: Pairs, users: UserShard, related: Related | None) -> P
     found: dict[str, FloatArray] = {}
     for relation, speakers in FEATURES.items():
         for speaker in speakers:
-            values = _values(relation, _history(users, speaker, related.words.shape[0]), related, pairs, lengths)
-            found[f"{relation}_{speaker}"] = values
-            found[f"standard_{relation}_{speaker}"] = standardised(values, lengths)
+            name, history = f"{relation}_{speaker}", _history(users, speaker, related.words.shape[0])
+            values = _values(relation, history, related, pairs, lengths)
+            found[name] = np.sqrt(np.maximum(values, 0.0))
+            found[f"standard_{name}"] = standardised(found[name], lengths)
+            if name in RANKED:
+                found[f"closeness_{name}"] = closeness(values, lengths)
     return replace(pairs, related=found)
 
 

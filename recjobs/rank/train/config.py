@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from recjobs.flow import MOST_WINDOWS
 from recjobs.typed import Section
 
 
 class RankTrainConfig(Section):
     """The DLRM and how it is trained."""
 
+    label_windows: int = Field(4, ge=1, le=MOST_WINDOWS)
+    """How many windows of `time.label_days` are learnt from: the last one always, of those before it the ones whose
+    candidates earlier runs have made."""
     embedding_size: int = Field(16, ge=2, le=512)
     """Width of each sparse feature's embedding and of the dense arch's output."""
     dense_layers: list[int] = [64, 32]
@@ -23,8 +27,8 @@ class RankTrainConfig(Section):
     batch_size: int = Field(1024, ge=8)
     """Pairs per training step."""
     listwise: float = Field(0.0, ge=0, le=1)
-    """Share of the loss by which a user's pairs are told from each other (a softmax over them), not each by itself. Where
-    most users have one outcome of one task, order is learnt better so."""
+    """Share of the loss that tells a user's pairs from each other (a softmax over them) instead of judging each by
+    itself. Order is learnt better so where most users have one outcome of one task."""
     epochs: int = Field(3, ge=1)
     """Passes over the pairs."""
     learning_rate: float = Field(2e-3, gt=0)

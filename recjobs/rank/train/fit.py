@@ -29,8 +29,8 @@ def fit_ranker(
     config: RankTrainConfig,
     seed: int,
 ) -> Dlrm:
-    """The DLRM trained on the pairs `learnt` bool[P] with `labels` bool[P, T]: weighted cross-entropy over all tasks, of
-    each pair by itself and, by `config.listwise`, of its place among the user's pairs.
+    """The DLRM trained on the pairs `learnt` bool[P] with `labels` bool[P, T]: weighted cross-entropy over all tasks,
+    of each pair by itself and, by `config.listwise`, of its place among the user's pairs.
 
     Raises:
         ModelError: the loss is no longer finite.

@@ -63,13 +63,17 @@ def test_next_last_is_the_share_of_times_that_it_came_next(tmp_path: Path) -> No
             if (a, b) == (last, item)
         )
         had = sum(a == last for line in lines.values() for a, _ in line)
-        assert pairs.related["next_last"][row] == pytest.approx(followed / (had + shrinkage), rel=1e-5)
+        assert pairs.related["next_last"][row] == pytest.approx((followed / (had + shrinkage)) ** 0.5, rel=1e-5)
 
 
 def test_every_relation_is_given_as_it_is_and_standardised(tmp_path: Path) -> None:
     pairs, _ = related_pairs(planted_night(tmp_path, SMALL, **ON))
     names = [f"{relation}_{speaker}" for relation, speakers in FEATURES.items() for speaker in speakers]
-    assert set(pairs.related) == {*names, *(f"standard_{name}" for name in names)}
+    assert set(pairs.related) == {
+        *names,
+        *(f"standard_{name}" for name in names),
+        *(f"closeness_{name}" for name in RANKED),
+    }
     lengths = np.bincount(pairs.user)
     for name in names:
         standard = np.split(pairs.related[f"standard_{name}"], np.cumsum(lengths)[:-1])
