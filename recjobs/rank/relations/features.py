@@ -1,7 +1,8 @@
 """What the items that a user had say of a candidate, by relation: the last one, the one before, all of them.
 
 Every feature is a square root, as most pairs have little and few have much, and is also given standardised among the
-user's candidates, some as ranks too; so they must be made of all of them at once. A pair whose item the user had is described like any other: what the item itself says of it is nothing.
+user's candidates, some as ranks too; so they must be made of all of them at once. A pair whose item the user had is
+described like any other: what the item itself says of it is nothing.
 """
 
 from __future__ import annotations

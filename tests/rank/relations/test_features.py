@@ -13,6 +13,7 @@ from recjobs.rank.features import Pairs, feature_spec, pairs_of
 from recjobs.rank.ranker import load_ranker
 from recjobs.rank.relations.features import (
     FEATURES,
+    RANKED,
     dot_products,
     learn_related,
     load_related,
