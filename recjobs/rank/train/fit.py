@@ -151,7 +151,7 @@ def listwise_loss(logits: tf.Tensor, labels: tf.Tensor, user: tf.Tensor) -> tf.T
 def user_batches(user: npt.NDArray[np.int64], size: int, random: np.random.Generator) -> list[npt.NDArray[np.int64]]:
     """All positions of `user` (equal ones next to each other) in batches of whole users, in random order.
 
-    A batch has at least `size` positions, but for the last one.
+    The users of a batch begin within `size` positions of each other.
     """
     starts = np.flatnonzero(np.r_[True, user[1:] != user[:-1]][: len(user)])
     lengths = np.diff(np.r_[starts, len(user)])
