@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -22,7 +25,12 @@ def shard(rows: Rows, history: list[list[int]] | None = None) -> UserShard:
     history = history or [[] for _ in rows]
     return UserShard(
         ids=pa.array([f"u{number}" for number in range(len(rows))]),
-        scalars=pl.DataFrame(),
+        scalars=pl.DataFrame(
+            {
+                name: pl.Series([when(row, choose) for row in rows], dtype=pl.Datetime("us", "UTC"))
+                for name, choose in (("first_event", max), ("last_event", min))
+            }
+        ),
         history_item=ragged_of(history),
         history_time=ragged_of(history),
         pair_item=ragged_of([[pair[0] for pair in row] for row in rows]),
@@ -30,6 +38,11 @@ def shard(rows: Rows, history: list[list[int]] | None = None) -> UserShard:
         pair_count=np.array([pair[2] for pair in flat], np.int32),
         pair_last=np.array([NOW - DAY * pair[3] for pair in flat], np.int64),
     )
+
+
+def when(row: list[tuple[int, int, int, int]], choose: Callable[[list[int]], int]) -> datetime | None:
+    """The moment of a user's first or last event, as if each pair had been met once."""
+    return datetime.fromtimestamp(NOW - DAY * choose([pair[3] for pair in row]), UTC) if row else None
 
 
 def ragged_of(rows: list[list[int]]) -> Ragged:
