@@ -80,9 +80,12 @@ def with_relations(pairs: Pairs, users: UserShard, related: Related | None) -> P
 
 def _says(speaker: str, back: npt.NDArray[np.int64], length: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """What each event of a history counts, by its place from the end and the history's length."""
+    counts: npt.NDArray[Any] = 1.0 / length
     if speaker in PLACES:
-        return back == PLACES[speaker]
-    return 0.5**back if speaker == "recent" else 1.0 / length
+        counts = back == PLACES[speaker]
+    elif speaker == "recent":
+        counts = 0.5**back
+    return counts
 
 
 def _history(users: UserShard, speaker: str, width: int) -> Any:

@@ -12,7 +12,7 @@ from recjobs.rank.relations.content import item_words
 def alike(**texts: Any) -> Any:
     """The cosines of three items with themselves and each other, after the unknown one."""
     columns = {"title_tokens": [[], [], []], "category": [None] * 3, "brand": [None] * 3, **texts}
-    schema = {"title_tokens": pl.List(pl.Int32), "category": pl.String, "brand": pl.String}
+    schema: dict[str, Any] = {"title_tokens": pl.List(pl.Int32), "category": pl.String, "brand": pl.String}
     words = item_words(pl.DataFrame(columns, schema_overrides=schema))
     return (words @ words.T).toarray()
 

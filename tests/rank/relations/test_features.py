@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,7 +28,7 @@ from tests.planted import Planted, planted_events
 from tests.rank.planted_candidates import Night, planted_night
 
 SMALL = Planted(users=24, items=14, groups=3, days=6, events_per_user=12, shards=2)
-ON = {"rank__relations__enabled": True, "rank__train__epochs": 1}
+ON: dict[str, Any] = {"rank__relations__enabled": True, "rank__train__epochs": 1}
 
 
 def related_pairs(night: Night) -> tuple[Pairs, UserShard]:
