@@ -111,4 +111,6 @@ def load_relations(folder: str, items: int) -> Relations:
     tables = {
         kind: sparse.coo_matrix((rates[kind].to_numpy(), cells), shape=(items + 1, items + 1)).tocsr() for kind in KINDS
     }
+    for table in tables.values():
+        table.eliminate_zeros()
     return Relations({**tables, "linked": tables[TOGETHER].sign()})
