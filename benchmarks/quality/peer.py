@@ -57,6 +57,7 @@ class Week:
 
     row: Ints
     item: Ints
+    names: tuple[str, ...]
     features: npt.NDArray[np.float32]
     outcome: npt.NDArray[np.bool_]
 
@@ -110,7 +111,7 @@ def week_of(data_set: DataSet, problem: Problem, search: Manifest, seed: int) ->
     columns |= _of_users(problem, row)
     outcome = np.isin(keys, problem.truth.row * problem.shape[1] + problem.truth.item)
     logger.info("peer, %s: %d pairs, %d features", problem.name, len(row), len(columns))
-    return Week(row, item, np.stack(list(columns.values()), axis=1).astype(np.float32), outcome)
+    return Week(row, item, tuple(columns), np.stack(list(columns.values()), axis=1).astype(np.float32), outcome)
 
 
 def candidates_of(search: Manifest) -> tuple[Ints, Ints]:
