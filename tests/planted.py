@@ -288,6 +288,8 @@ def _write_vocabulary(out: manifest.Output, planted: Planted, items: pl.DataFram
 
 def _write_shard(out: manifest.Output, shard: int, users: pl.DataFrame, events: pl.DataFrame) -> None:
     _write(users.to_arrow(), out.uri("users", columns.part_name(shard)))
+    sequences = users.select(columns.USER, columns.HISTORY_ITEM, columns.HISTORY_TYPE, columns.HISTORY_TIME)
+    _write(sequences.to_arrow(), out.uri("recent", columns.part_name(shard)))
     ordered = events.sort(columns.USER, columns.TIMESTAMP, columns.EVENT_TYPE, columns.ITEM)
     complete = ordered.with_columns(
         *(

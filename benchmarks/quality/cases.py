@@ -71,7 +71,8 @@ BEAUTY = DataSet(
     source="amazon-beauty",
     importer=import_beauty,
     cases=(
-        Case("published", "published", _BEFORE_LAST, 1, {"time.train_lag_days": 1}),
+        # Nor may the ranker learn from the validation item: its labels are the items before, by what was known then.
+        Case("published", "published", _BEFORE_LAST, 1, {"time.train_lag_days": 1, "time.label_days": 2}),
         Case("final", "final", _BEFORE_LAST, 1),
     ),
     validation=(Case("validation", "validation", _BEFORE_LAST - timedelta(days=1), 1),),

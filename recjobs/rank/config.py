@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recjobs.rank.relations.config import RelationsConfig
 from recjobs.rank.score.config import RankScoreConfig
 from recjobs.rank.train.config import RankTrainConfig
 from recjobs.typed import Section
@@ -12,3 +13,4 @@ class RankConfig(Section):
 
     train: RankTrainConfig = RankTrainConfig()
     score: RankScoreConfig = RankScoreConfig()
+    relations: RelationsConfig = RelationsConfig()

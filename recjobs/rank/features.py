@@ -33,6 +33,7 @@ from recjobs.rank.encodings import (
     numbers,
 )
 from recjobs.rank.history import LastItems, PairHistory, affinity, last_items, pair_history
+from recjobs.rank.relations.config import RelationsConfig
 from recjobs.rank.standardise import closeness, standardised
 from recjobs.rank.states import Candidates, UserShard, end_of
 from recjobs.rank.visits import visits_of
@@ -56,6 +57,7 @@ class FeatureSpec:
     item_categorical: tuple[str, ...]
     item_buckets: int
     value_buckets: int
+    relations: RelationsConfig = field(default_factory=RelationsConfig)
     ignored: tuple[str, ...] = ()
     """Patterns of features that are 0 throughout, each `block:name`."""
 
@@ -65,13 +67,13 @@ class FeatureSpec:
 
     def to_record(self) -> dict[str, Any]:
         """JSON-serialisable values; `FeatureSpec.from_record` reads them back."""
-        return asdict(self)
+        return asdict(self) | {"relations": self.relations.model_dump()}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> FeatureSpec:
-        """The spec that `to_record` wrote."""
+        """The spec that `to_record` wrote, or an earlier version, which knew no relations."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
-        return cls(**values)
+        return cls(**values | {"relations": RelationsConfig(**values.get("relations", {}))})
 
 
 def feature_spec(config: Settings) -> FeatureSpec:
@@ -86,6 +88,7 @@ def feature_spec(config: Settings) -> FeatureSpec:
         item_categorical=tuple(items.categorical) if items else (),
         item_buckets=config.rank.train.item_buckets,
         value_buckets=config.rank.train.value_buckets,
+        relations=config.rank.relations,
         ignored=tuple(config.rank.train.ignored_features),
     )
 
@@ -119,6 +122,8 @@ class Pairs:
     """Each source's score, standardised among the user's candidates."""
     closeness_by_source: Mapping[str, FloatArray] = field(default_factory=dict)
     """1 / rank among the user's candidates by each source's score; 0 where the source does not know the item."""
+    related: Mapping[str, FloatArray] = field(default_factory=dict)
+    """What the user's history says of the item; see `relations.features`."""
 
     def __len__(self) -> int:
         return len(self.user)
@@ -135,6 +140,7 @@ class Pairs:
             {name: scores[rows] for name, scores in self.by_source.items()},
             {name: scores[rows] for name, scores in self.standard_by_source.items()},
             {name: scores[rows] for name, scores in self.closeness_by_source.items()},
+            {name: values[rows] for name, values in self.related.items()},
         )
 
 
@@ -290,6 +296,7 @@ class PairFeatures:
             "retrieval_standard_score": pairs.standard_score,
             "log_rank": np.log(pairs.rank),
             **_by_source(pairs),
+            **pairs.related,
             "price_gap": gap,
             "price_distance": np.abs(gap),
             **self._history.features(pairs.user, pairs.item, self._spec.event_types),

@@ -15,6 +15,7 @@ from recjobs.rank.blend import blended, utility_of
 from recjobs.rank.block import FloatArray
 from recjobs.rank.features import ItemTable, PairFeatures, Pairs, item_table, pairs_of, user_block
 from recjobs.rank.ranker import Ranker
+from recjobs.rank.relations.features import Related, load_related, with_relations
 from recjobs.rank.states import Candidates, UserShard, read_items
 
 
@@ -27,6 +28,7 @@ class Scorer:
     encoded_items: Any
     extract: Manifest
     batch_size: int
+    related: Related | None = None
 
     def score(self, users: UserShard, candidates: Candidates) -> pa.Table:
         """The candidates with final scores, `columns.scored_schema(tasks)`: every user, best first.
@@ -36,7 +38,7 @@ class Scorer:
         Raises:
             ModelError: a score is not finite, or the features are not those of the ranker.
         """
-        pairs = pairs_of(candidates)
+        pairs = with_relations(pairs_of(candidates), users, self.related)
         probabilities = self._probabilities(users, pairs)
         about = self.ranker.about
         lengths = candidates.items.lengths
@@ -65,10 +67,15 @@ def best_first(scores: FloatArray, lengths: npt.NDArray[np.int64]) -> npt.NDArra
     return np.repeat(np.cumsum(lengths) - lengths, lengths) + place
 
 
-def make_scorer(ranker: Ranker, extract: Manifest, batch_size: int) -> Scorer:
-    """A scorer for the users of `extract`; the items are described and encoded here, once."""
-    items = item_table(read_items(extract), ranker.about.spec, extract.cutoffs.history_until)
-    return Scorer(ranker, items, ranker.encode("item", items.block), extract, batch_size)
+def make_scorer(ranker: Ranker, extract: Manifest, batch_size: int, relations: str = "") -> Scorer:
+    """A scorer for the users of `extract`; the items are described and encoded here, once.
+
+    `relations` is the folder of `learn_related`, where the ranker's spec wants relations.
+    """
+    frame, spec = read_items(extract), ranker.about.spec
+    items = item_table(frame, spec, extract.cutoffs.history_until)
+    related = load_related(frame, spec, relations)
+    return Scorer(ranker, items, ranker.encode("item", items.block), extract, batch_size, related)
 
 
 def _table(

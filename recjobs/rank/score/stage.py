@@ -15,6 +15,8 @@ from recjobs import columns, storage
 from recjobs.errors import ContractError
 from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.passes import Record, run_pass
+from recjobs.rank.features import feature_spec
+from recjobs.rank.relations.features import learn_related
 from recjobs.rank.score.checks import all_scored, users_with_candidates
 from recjobs.rank.states import read_candidates, read_users
 from recjobs.settings import Settings
@@ -35,13 +37,16 @@ class ScoreTask:
     trained: Manifest
     folder: str
     batch_size: int
+    relations: str
+    """The folder of `learn_related`."""
 
 
 def _shard_scorer(task: ScoreTask) -> Callable[[int], Record]:
     from recjobs.rank.ranker import load_ranker
     from recjobs.rank.score.scoring import make_scorer
 
-    return partial(score_shard, task, make_scorer(load_ranker(task.trained.folder), task.extract, task.batch_size))
+    ranker = load_ranker(task.trained.folder)
+    return partial(score_shard, task, make_scorer(ranker, task.extract, task.batch_size, task.relations))
 
 
 def score_shard(task: ScoreTask, scorer: Scorer, shard: int) -> Record:
@@ -70,8 +75,13 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
             f"{search.folder} has {len(search.parts('candidates'))} parts of candidates and {extract.folder} "
             f"{shards} of users. Run retrieve/search again on this extract."
         )
-    task = ScoreTask(extract, search, inputs["rank/train"], out.uri("scored"), config.rank.score.batch_size)
-    records = run_pass(config.beam, "scores", range(shards), partial(_shard_scorer, task), out.uri(".pass"))
+    relations = out.uri(".relations")
+    task = ScoreTask(extract, search, inputs["rank/train"], out.uri("scored"), config.rank.score.batch_size, relations)
+    try:
+        learn_related(extract, feature_spec(config), config.beam, relations)
+        records = run_pass(config.beam, "scores", range(shards), partial(_shard_scorer, task), out.uri(".pass"))
+    finally:
+        storage.delete_folder(relations)
     counts = {name: sum(record[name] for record in records) for name in COUNTS}
     seconds = perf_counter() - started
     log.info("rank/score: %d pairs in %.1f s, %.0f pairs/s", counts["pairs"], seconds, counts["pairs"] / seconds)

@@ -28,6 +28,9 @@ class RankTrainConfig(Section):
     """Share of outcomes, the latest ones, held out to choose the blend."""
     batch_size: int = Field(1024, ge=8)
     """Pairs per training step."""
+    listwise: float = Field(0.0, ge=0, le=1)
+    """Share of the loss that tells a user's pairs from each other (a softmax over them) instead of judging each by
+    itself. Order is learnt better so where most users have one outcome of one task."""
     epochs: int = Field(3, ge=1)
     """Passes over the pairs."""
     learning_rate: float = Field(2e-3, gt=0)

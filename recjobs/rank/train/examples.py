@@ -15,6 +15,7 @@ from recjobs import columns, storage
 from recjobs.manifest import Manifest
 from recjobs.rank.block import Block, FloatArray, Layout, stacked
 from recjobs.rank.features import FeatureSpec, ItemTable, PairFeatures, pairs_of, user_block
+from recjobs.rank.relations.features import Related, with_relations
 from recjobs.rank.states import read_candidates, read_users
 from recjobs.rank.train.outcomes import NEVER, Window, event_parts, first_outcomes, read_outcomes
 from recjobs.rank.train.sampling import sample_pairs
@@ -70,6 +71,7 @@ def build_examples(
     search: Manifest,
     items: pl.Series,
     table: ItemTable,
+    related: Related | None,
     spec: FeatureSpec,
     window: Window,
     number: int,
@@ -81,7 +83,7 @@ def build_examples(
     """
     part = columns.part_name(shard)
     states = read_users(earlier.uri("users", part))
-    pairs = pairs_of(read_candidates(search.uri("candidates", part), states))
+    pairs = with_relations(pairs_of(read_candidates(search.uri("candidates", part), states)), states, related)
     tasks = config.tasks()
     task_of = {name: tasks.index(kind.task) for name, kind in config.events.types.items()}
     outcomes = read_outcomes(event_parts(extract, shard, shards), window)

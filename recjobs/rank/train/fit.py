@@ -29,7 +29,8 @@ def fit_ranker(
     config: RankTrainConfig,
     seed: int,
 ) -> Dlrm:
-    """The DLRM trained on the pairs `learnt` bool[P] with `labels` bool[P, T]: weighted cross-entropy over all tasks.
+    """The DLRM trained on the pairs `learnt` bool[P] with `labels` bool[P, T]: weighted cross-entropy over all tasks,
+    of each pair by itself and, by `config.listwise`, of its place among the user's pairs.
 
     Raises:
         ModelError: the loss is no longer finite.
@@ -98,10 +99,18 @@ class _Trainer:
         self._blocks = {"user": examples.users, "item": items, "pair": examples.pairs.take(rows)}
         self._rows = {"user": examples.user[rows], "item": examples.item[rows]}
         self._labels, self._weight = labels.astype(np.float32), weight
+        self._listwise, self._size = config.listwise, config.batch_size
         steps = config.epochs * max(1, -(-len(rows) // config.batch_size))
         rate = keras.optimizers.schedules.PolynomialDecay(config.learning_rate, steps, config.learning_rate / 20)
         self._optimizer = keras.optimizers.legacy.Adam(rate)
         self._step = tf.function(self._apply, reduce_retracing=True)
+
+    def batches(self, random: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+        """All pairs once, in random order: of whole users where these are told apart."""
+        user, size = self._rows["user"], self._size
+        if self._listwise:
+            return user_batches(user, size, random)
+        return np.split(random.permutation(len(user)), range(size, len(user), size))
 
     def step(self, batch: npt.NDArray[np.int64]) -> tf.Tensor:
         """Learns from the pairs `batch`, positions among those learnt from. Returns the mean loss."""
@@ -109,28 +118,62 @@ class _Trainer:
         for name, block in self._blocks.items():
             part = block.take(self._rows[name][batch] if name in self._rows else batch)
             inputs[name] = (tf.constant(part.dense), tf.constant(part.sparse))
-        return self._step(inputs, tf.constant(self._labels[batch]), tf.constant(self._weight[batch]))
+        _, user = np.unique(self._rows["user"][batch], return_inverse=True)
+        told = (self._labels[batch], self._weight[batch], user.astype(np.int32))
+        return self._step(inputs, *(tf.constant(part) for part in told))
 
-    def _apply(self, inputs: dict[str, Any], labels: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    def _apply(self, inputs: dict[str, Any], labels: tf.Tensor, weight: tf.Tensor, user: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, self._model(inputs))
+            logits = self._model(inputs)
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(tf.reduce_sum(losses, axis=1) * weight)
+            if self._listwise:
+                listed = listwise_loss(logits, labels, user) / tf.cast(tf.shape(labels)[0], tf.float32)
+                loss = (1.0 - self._listwise) * loss + self._listwise * listed
         variables = self._model.trainable_variables
         self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
+
+
+def listwise_loss(logits: tf.Tensor, labels: tf.Tensor, user: tf.Tensor) -> tf.Tensor:
+    """The sum over tasks and outcomes of -log of the outcome's share in a softmax over its user's pairs.
+
+    logits and labels [B, T]; user int32[B] from 0, equal for pairs of one user.
+    """
+    users = tf.reduce_max(user) + 1
+    # The softmax is the same whatever is taken off; less the largest, nothing overflows.
+    largest = tf.stop_gradient(tf.math.unsorted_segment_max(logits, user, users))
+    lowered = logits - tf.gather(largest, user)
+    total = tf.math.unsorted_segment_sum(tf.exp(lowered), user, users)
+    return tf.reduce_sum(labels * (tf.gather(tf.math.log(total), user) - lowered))
+
+
+def user_batches(user: npt.NDArray[np.int64], size: int, random: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+    """All positions of `user` (equal ones next to each other) in batches of whole users, in random order.
+
+    The users of a batch begin within `size` positions of each other.
+    """
+    starts = np.flatnonzero(np.r_[True, user[1:] != user[:-1]][: len(user)])
+    lengths = np.diff(np.r_[starts, len(user)])
+    order = random.permutation(len(starts))
+    chosen = lengths[order]
+    ends = np.cumsum(chosen)
+    rows = np.arange(len(user)) - np.repeat(ends - chosen, chosen) + np.repeat(starts[order], chosen)
+    batch = (ends - chosen) // size
+    cuts = ends[:-1][batch[1:] != batch[:-1]]
+    return np.split(rows, cuts)
 
 
 def _train(trainer: _Trainer, rows: int, config: RankTrainConfig, seed: int) -> None:
     random = np.random.default_rng(seed)
     started = reported = perf_counter()
     for epoch in range(1, config.epochs + 1):
-        order = random.permutation(rows)
-        losses = []
-        for start in range(0, rows, config.batch_size):
-            losses.append(trainer.step(order[start : start + config.batch_size]))
+        losses, done = [], (epoch - 1) * rows
+        for batch in trainer.batches(random):
+            losses.append(trainer.step(batch))
+            done += len(batch)
             if perf_counter() - reported > _REPORT_SECONDS:
                 reported = perf_counter()
-                done = (epoch - 1) * rows + start
                 log.info("rank/train: epoch %d, %d pairs, %.0f pairs/s", epoch, done, done / (reported - started))
         loss = float(tf.reduce_mean(tf.stack(losses)))
         if not np.isfinite(loss):

@@ -15,6 +15,8 @@ from recjobs.manifest import Inputs, Manifest
 from recjobs.passes import run_pass
 from recjobs.rank.block import Block
 from recjobs.rank.features import FeatureSpec, ItemTable, item_table
+from recjobs.rank.relations.features import Related, learn_related, load_related
+from recjobs.rank.relations.learning import RELATIONS
 from recjobs.rank.states import end_of, read_items
 from recjobs.rank.train.examples import (
     Examples,
@@ -59,12 +61,19 @@ class ExampleSources:
 
 
 def _builder(sources: ExampleSources, config: Settings, folder: str) -> Callable[[int], str]:
-    ids = read_items(sources.earlier)[columns.ITEM]
-    return partial(_store_examples, sources, config, folder, ids, sources.item_table())
+    items = read_items(sources.earlier)
+    related = load_related(items, sources.spec, storage.join(folder, RELATIONS))
+    return partial(_store_examples, sources, config, folder, items[columns.ITEM], sources.item_table(), related)
 
 
 def _store_examples(
-    sources: ExampleSources, config: Settings, folder: str, ids: pl.Series, table: ItemTable, shard: int
+    sources: ExampleSources,
+    config: Settings,
+    folder: str,
+    ids: pl.Series,
+    table: ItemTable,
+    related: Related | None,
+    shard: int,
 ) -> str:
     """Stores the examples of a shard; returns their URI."""
     examples = build_examples(
@@ -75,6 +84,7 @@ def _store_examples(
         sources.search,
         ids,
         table,
+        related,
         sources.spec,
         sources.window,
         sources.number,
@@ -112,6 +122,7 @@ def window_examples(sources: ExampleSources, config: Settings, folder: str) -> E
     work = range(sources.shards())
     prepare = partial(_builder, sources, config, folder)
     try:
+        learn_related(sources.earlier, sources.spec, config.beam, storage.join(folder, RELATIONS))
         stored = run_pass(config.beam, "examples", work, prepare, storage.join(folder, "pass"))
         return join_examples([read_examples(uri) for uri in stored])
     finally:
