@@ -9,6 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recjobs.errors import ModelError
+
+BLOCKS = ("user", "item", "pair")
+"""The blocks that a pair's model input consists of, in this order."""
+NORMAL_LIMIT = 8.0
+"""Normalised dense values are clipped to ±this."""
+
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int32]
 
@@ -60,22 +67,34 @@ def make_block(
     rows: int,
 ) -> Block:
     """A block of `rows` rows. NaN (missing) becomes 0; `sparse` maps a name to (indices, table size)."""
-    wide = np.empty((rows, len(dense)), np.float32)
-    for column, values in enumerate(dense.values()):
-        wide[:, column] = values
+    # A feature after the other in memory: each is written, and later normalised, in one go.
+    wide = np.empty((len(dense), rows), np.float32)
+    for row, values in zip(wide, dense.values(), strict=True):
+        row[:] = values
     np.copyto(wide, 0.0, where=np.isnan(wide))
     np.clip(wide, -DENSE_LIMIT, DENSE_LIMIT, out=wide)
     indices = np.empty((rows, len(sparse)), np.int32)
     for column, (values, _) in enumerate(sparse.values()):
         indices[:, column] = values
     layout = Layout(tuple(dense), tuple((name, size) for name, (_, size) in sparse.items()))
-    return Block(layout, wide, indices)
+    return Block(layout, wide.T, indices)
 
 
 def stacked(blocks: list[Block]) -> Block:
-    """The rows of `blocks`, one after the other; all have the same layout."""
+    """The rows of `blocks`, one after the other, each row in one piece of memory; all have the same layout."""
     return Block(
         blocks[0].layout,
-        np.concatenate([block.dense for block in blocks]),
+        np.ascontiguousarray(np.concatenate([block.dense for block in blocks])),
         np.concatenate([block.sparse for block in blocks]),
     )
+
+
+def check_layout(expected: Layout, block: Block, name: str) -> None:
+    """Raises ModelError when `block` is not what the model was trained on."""
+    if block.layout != expected:
+        given = {*block.layout.dense, *block.layout.sparse}
+        known = {*expected.dense, *expected.sparse}
+        raise ModelError(
+            f"the ranker was trained on other {name} features: it lacks {sorted(map(str, given - known))} and "
+            f"expects {sorted(map(str, known - given))}. Run rank/train again with these settings."
+        )
