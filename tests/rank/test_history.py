@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recjobs.rank import history as module
 from recjobs.rank.history import affinity, last_items, pair_history
 from recjobs.rank.states import Ragged, UserShard
 
@@ -14,6 +18,14 @@ ITEMS, TYPES = 6, 2
 PAIR = st.tuples(st.integers(1, ITEMS - 1), st.integers(1, TYPES), st.integers(1, 9), st.integers(0, 40))
 USERS = st.lists(st.lists(PAIR, max_size=8, unique_by=lambda pair: pair[:2]), min_size=1, max_size=4)
 Rows = list[list[tuple[int, int, int, int]]]
+
+
+@pytest.fixture(scope="module", params=["slots", "search"], autouse=True)
+def either_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Few keys have a place each, of many the given ones are searched: both find the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SLOTS_LIMIT", 1 << 20 if request.param == "slots" else 0)
+        yield
 
 
 def shard(rows: Rows, history: list[list[int]] | None = None) -> UserShard:
