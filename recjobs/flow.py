@@ -17,6 +17,8 @@ JUDGED = "judged"
 PREVIOUS = "previous"
 """Prefix of inputs that a stage goes on from: its own results of a date before."""
 PUBLISH = "publish"
+MOST_WINDOWS = 12
+"""How many label windows the ranker may learn from at most."""
 
 _PACKAGE = Path(__file__).parent
 
@@ -40,6 +42,16 @@ class Stage:
 
 _INPUT = ("items", "users", "beam")
 
+
+def earlier_input(stage: str, window: int = 1) -> str:
+    """The name of `stage`'s manifest of `ds - window × label_days` among the ranker's inputs."""
+    return f"{EARLIER}/{stage}" if window == 1 else f"{EARLIER}/{window}/{stage}"
+
+
+_FURTHER_WINDOWS = tuple(
+    earlier_input(stage, window) for window in range(2, MOST_WINDOWS + 1) for stage in ("extract", "retrieve/search")
+)
+
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
@@ -61,6 +73,7 @@ STAGES: dict[str, Stage] = {
             "rank/train",
             ("extract", "earlier/extract", "earlier/retrieve/search"),
             ("rank", *_INPUT, "extract"),
+            optional_inputs=_FURTHER_WINDOWS,
         ),
         Stage("rank/score", ("extract", "retrieve/search", "rank/train"), ("rank", *_INPUT, "extract")),
         Stage("compose", ("extract", "retrieve/search", "rank/score"), ("compose", *_INPUT, "extract")),

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from recjobs import storage
 from recjobs.errors import RecjobsError
-from recjobs.flow import EARLIER
+from recjobs.flow import MOST_WINDOWS, earlier_input
 from recjobs.manifest import Sources
 from recjobs.plans import Plan, changed_sources, plans_of
 from recjobs.previous import broken, broken_past
@@ -67,8 +67,16 @@ def _forgotten_since(plan: Plan, now: Sources) -> list[str]:
 
 def _remade_ancestors(settings: Settings, plan: Plan, now: Sources) -> list[str]:
     """The candidates that the ranker learnt from, if a later plan of their date finished others, or they are stale."""
-    pinned = plan.steps["rank/train"].inputs[f"{EARLIER}/retrieve/search"]
-    earlier = plan.ds - timedelta(days=plan.steps["rank/train"].cutoffs.label_days)
+    ranker = plan.steps["rank/train"]
+    reasons = []
+    for window in range(1, MOST_WINDOWS + 1):
+        if pinned := ranker.inputs.get(earlier_input("retrieve/search", window)):
+            earlier = plan.ds - timedelta(days=window * ranker.cutoffs.label_days)
+            reasons += _remade_candidates(settings, earlier, pinned, now)
+    return reasons
+
+
+def _remade_candidates(settings: Settings, earlier: date, pinned: str, now: Sources) -> list[str]:
     plans = plans_of(settings, earlier)
     for other in reversed(plans):
         if storage.exists(other.steps["publish"].manifest_uri):

@@ -15,8 +15,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from recjobs import __version__, storage
-from recjobs.errors import MissingDateError, SettingsError
-from recjobs.flow import EARLIER, EARLIER_STAGES, JUDGED, STAGES, code_digest
+from recjobs.errors import MissingDateError, MissingInputError, SettingsError
+from recjobs.flow import EARLIER, EARLIER_STAGES, JUDGED, STAGES, code_digest, earlier_input
 from recjobs.manifest import (
     PREVIOUS_EXTRACT,
     PREVIOUS_TRAIN,
@@ -89,10 +89,11 @@ def make_plan(settings: Settings, config: str, ds: date) -> Plan:
     states = previous_extract(settings, ds, sources)
     extract = builder.add("extract", ds, states.inputs, sources=sources)
     earlier, notes = _pin_earlier(builder, ds)
+    further, dates = _pin_further(settings, ds, sources)
     towers = _pin_towers(builder, ds, sources)
     train = builder.add("retrieve/train", ds, {"extract": extract, **towers.inputs})
     search = builder.add("retrieve/search", ds, {"extract": extract, "retrieve/train": train})
-    ranker = builder.add("rank/train", ds, {"extract": extract, **earlier})
+    ranker = builder.add("rank/train", ds, {"extract": extract, **earlier, **further})
     score = builder.add("rank/score", ds, {"extract": extract, "retrieve/search": search, "rank/train": ranker})
     lists = builder.add("compose", ds, {"extract": extract, "retrieve/search": search, "rank/score": score})
     judged = _pin_judged(settings, ds)
@@ -108,7 +109,7 @@ def make_plan(settings: Settings, config: str, ds: date) -> Plan:
         digest=digest,
         settings=dump,
         steps=_ordered(builder.steps),
-        notes=(states.note, *notes, towers.note),
+        notes=(states.note, *notes, *dates, towers.note),
     )
 
 
@@ -230,6 +231,29 @@ def _pin_earlier(builder: _Builder, ds: date) -> tuple[dict[str, str], list[str]
     return {f"{EARLIER}/{stage}": uris[stage] for stage in ("extract", "retrieve/search")}, [note]
 
 
+def _pin_further(settings: Settings, ds: date, sources: Sources) -> tuple[dict[str, str], list[str]]:
+    """Candidates and states of the windows before the last, of those dates that have them; never simulated."""
+    pinned: dict[str, str] = {}
+    dates = []
+    for window in range(2, settings.rank.train.label_windows + 1):
+        earlier = ds - timedelta(days=window * settings.time.label_days)
+        if found := _made_earlier(settings, earlier, sources, window):
+            pinned |= found
+            dates.append(str(earlier))
+    return pinned, [f"ranker also learns from the candidates of {', '.join(dates)}"] if dates else []
+
+
+def _made_earlier(settings: Settings, earlier: date, sources: Sources, window: int) -> dict[str, str] | None:
+    """The usable extract and candidates of `earlier`'s newest plan that has them; `sources` are tonight's."""
+    plans = plans_of(settings, earlier)
+    try:
+        then = pin_sources(settings, earlier, (*sources.events, *sources.items, *sources.users)) if plans else sources
+    except (MissingDateError, MissingInputError):
+        # What they were made from is no longer there to compare with.
+        return None
+    return next(filter(None, (_usable(plan, settings, then, window) for plan in reversed(plans))), None)
+
+
 def _pin_towers(builder: _Builder, ds: date, sources: Sources) -> Pinned:
     """What tonight's towers go on from: earlier ones, on a first run those of the simulated past, or nothing."""
     settings = builder.settings
@@ -243,9 +267,9 @@ def _pin_towers(builder: _Builder, ds: date, sources: Sources) -> Pinned:
     return Pinned({}, "towers are trained in full: there are none to go on from")
 
 
-def _usable(plan: Plan, settings: Settings, sources: Sources) -> dict[str, str] | None:
+def _usable(plan: Plan, settings: Settings, sources: Sources, window: int = 1) -> dict[str, str] | None:
     """The plan's extract and candidates, if they are there, what they were made from unchanged and its shards ours."""
-    wanted = {f"{EARLIER}/{stage}": plan.steps[stage].manifest_uri for stage in ("extract", "retrieve/search")}
+    wanted = {earlier_input(stage, window): plan.steps[stage].manifest_uri for stage in ("extract", "retrieve/search")}
     same_sources = changed_sources(plan, sources) == [] and broken_past(settings, plan) == []
     same_shards = plan.settings["beam"]["shards"] == settings.beam.shards
     return wanted if same_sources and same_shards and all(map(storage.exists, wanted.values())) else None

@@ -50,6 +50,9 @@ class DataSet:
     own_items: bool
     """Whether a list may hold what the user had before."""
     baselines: tuple[str, ...]
+    one_history: bool
+    """Whether the cases are dates of one history, so that they share their artefacts and the ranker learns from
+    the weeks before as it would after months of nights."""
     references: Mapping[str, Mapping[str, Mapping[Measure, float]]]
     """By protocol and name: figures of others, drawn as lines; `target` is what ours is to reach."""
 
@@ -77,6 +80,7 @@ BEAUTY = DataSet(
     chosen_by=_N10,
     own_items=False,
     baselines=("popularity", "ials", "ease", "sequence_knn"),
+    one_history=False,
     references={
         "published": {
             "target": {_R10: 0.095, _N10: 0.058},
@@ -108,6 +112,7 @@ ONLINE_RETAIL = DataSet(
     chosen_by=("ndcg", 20),
     own_items=True,
     baselines=("popularity", "ials", "ease", "sequence_knn", "repeat", "ease_repeat"),
+    one_history=True,
     references={},
 )
 

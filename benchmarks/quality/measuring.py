@@ -13,6 +13,7 @@ from benchmarks.quality.cache import remembered
 from benchmarks.quality.cases import Case, DataSet
 from benchmarks.quality.figures import Figures, figures
 from benchmarks.quality.ours import FINISHED, RETRIEVAL, TOWERS, candidate_lists, finished_lists, tower_lists
+from benchmarks.quality.peer import peer_lists
 from benchmarks.quality.problem import Problem, load_problem
 from benchmarks.quality.ranking import Lists, best_lists
 from benchmarks.quality.running import COMPOSE, SEARCH, run_case, settings_of
@@ -21,6 +22,7 @@ from recjobs.manifest import Manifest
 
 logger = logging.getLogger("recjobs.quality")
 
+PEER = "LightGBM peer"
 EXTRACT, TRAIN = "extract", "retrieve/train"
 LENGTH = 200
 """Of every list: long enough that 100 and more are left without the items a user had."""
@@ -78,12 +80,16 @@ def baseline_figures(data_set: DataSet, problem: Problem, baseline: str, seed: i
 
 
 def our_figures(data_set: DataSet, case: Case, seed: int, asked: Asked) -> Iterator[Measured]:
-    """The figures of our lists for one seed: towers alone, retrieval, and finished lists when asked for."""
+    """The figures of our lists for one seed: towers alone, retrieval, and if asked for finished lists and the peer."""
     steps = run_case(data_set, case, seed, asked.overrides, asked.until)
     problem = load_problem(steps[EXTRACT], settings_of(data_set, case, seed, asked.overrides), case)
     cost = {("train_seconds", 0): steps[TRAIN].timings["training"]}
     for method, lists in _our_lists(data_set, problem, steps).items():
         yield Measured(case, method, seed, _figures(data_set, problem, lists) | cost)
+    if COMPOSE in steps and data_set.own_items:
+        settings = settings_of(data_set, case, seed, asked.overrides)
+        lists = peer_lists(data_set, settings, problem, steps, seed, LENGTH)
+        yield Measured(case, PEER, seed, _figures(data_set, problem, lists))
 
 
 def _our_lists(data_set: DataSet, problem: Problem, steps: Mapping[str, Manifest]) -> dict[str, Lists]:

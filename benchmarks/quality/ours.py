@@ -53,13 +53,13 @@ def candidate_lists(
     """The candidates in the order they are written in or, with `by`, by that column (`score` where it is not there)."""
     tables = [pq.read_table(part.uri) for part in search.parts(CANDIDATES)]
     _check_users(problem, pl.concat([pl.Series(c.USER, table[c.USER].combine_chunks()) for table in tables]))
-    parts = [_flat(table, by) for table in tables]
+    parts = [flat_candidates(table, by) for table in tables]
     first = np.cumsum([0, *(table.num_rows for table in tables)])
     rows = np.concatenate([part[0] + start for part, start in zip(parts, first, strict=False)])
     return packed(rows, np.concatenate([part[1] for part in parts]), problem.shape, barred, length)
 
 
-def _flat(table: object, by: str | None) -> tuple[Ints, npt.NDArray[np.int32]]:
+def flat_candidates(table: object, by: str | None) -> tuple[Ints, npt.NDArray[np.int32]]:
     """Row and item of each candidate, best first within a row."""
     items, lengths = flat_lists(table[c.ITEM_INDEX])  # type: ignore[index]
     rows = rows_of(lengths).astype(np.int64)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,15 @@ from recjobs.rank.encodings import (
     numbers,
 )
 from recjobs.rank.history import LastItems, PairHistory, affinity, last_items, pair_history
-from recjobs.rank.standardise import standardised
+from recjobs.rank.standardise import closeness, standardised
 from recjobs.rank.states import Candidates, UserShard, end_of
+from recjobs.rank.visits import visits_of
 from recjobs.settings import Settings
 
 RANK_BUCKETS = 24
 _RATIO_PRIOR = 10.0
+_RATE_PRIOR = 0.1
+"""Events a day added to both rates of a trend: from few events there is none."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ class Pairs:
     """Each source's score."""
     standard_by_source: Mapping[str, FloatArray] = field(default_factory=dict)
     """Each source's score, standardised among the user's candidates."""
+    closeness_by_source: Mapping[str, FloatArray] = field(default_factory=dict)
+    """1 / rank among the user's candidates by each source's score; 0 where the source does not know the item."""
 
     def __len__(self) -> int:
         return len(self.user)
@@ -121,6 +127,7 @@ class Pairs:
             self.source[rows],
             {name: scores[rows] for name, scores in self.by_source.items()},
             {name: scores[rows] for name, scores in self.standard_by_source.items()},
+            {name: scores[rows] for name, scores in self.closeness_by_source.items()},
         )
 
 
@@ -155,7 +162,9 @@ def _item_dense(rows: pl.DataFrame, spec: FeatureSpec, now: int) -> dict[str, np
         "log_price": np.log1p(np.maximum(price, 0.0)),
         "price_known": ~np.isnan(price),
         "available": rows[columns.AVAILABLE].fill_null(True).to_numpy(),
+        "log_events_per_user": np.log1p(numbers(rows[columns.N_EVENTS])) - np.log1p(numbers(rows[columns.N_USERS])),
         **_counts(rows, spec),
+        **_trends(rows, spec),
         **_ratios(rows, spec),
         **{name: numbers(rows[name]) for name in spec.item_numeric},
     }
@@ -164,6 +173,16 @@ def _item_dense(rows: pl.DataFrame, spec: FeatureSpec, now: int) -> dict[str, np
 def _counts(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, FloatArray]:
     names = [count_column(kind, days) for kind in spec.event_types for days in spec.windows]
     return {f"log_{name}": np.log1p(numbers(rows[name])) for name in names}
+
+
+def _trends(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, FloatArray]:
+    """Per type and pair of neighbouring windows: log of the short one's daily rate over that of the long one."""
+    found: dict[str, FloatArray] = {}
+    for kind in spec.event_types:
+        for short, long in pairwise(spec.windows):
+            few, many = (numbers(rows[count_column(kind, days)]) / days for days in (short, long))
+            found[f"trend_{kind}_{short}d_{long}d"] = np.log((few + _RATE_PRIOR) / (many + _RATE_PRIOR))
+    return found
 
 
 def _ratios(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, FloatArray]:
@@ -204,6 +223,7 @@ def user_block(users: UserShard, spec: FeatureSpec, history_until: date) -> Bloc
         "usual_price": usual,
         "usual_price_known": ~np.isnan(usual),
         "log_distinct_pairs": np.log1p(users.pair_item.lengths),
+        **visits_of(users, now).features(),
         **_counts(rows, spec),
         **{name: numbers(rows[name]) for name in spec.user_numeric},
     }
@@ -229,6 +249,7 @@ def pairs_of(candidates: Candidates) -> Pairs:
         source=candidates.sources,
         by_source=candidates.by_source,
         standard_by_source={name: standardised(scores, lengths) for name, scores in candidates.by_source.items()},
+        closeness_by_source={name: closeness(scores, lengths) for name, scores in candidates.by_source.items()},
     )
 
 
@@ -239,7 +260,7 @@ class PairFeatures:
         self._items, self._spec = items, spec
         self._usual_price = numbers(users.scalars[columns.USUAL_PRICE])
         now = end_of(history_until)
-        self._history: PairHistory = pair_history(users, len(items.block), len(spec.event_types), now)
+        self._history: PairHistory = pair_history(users, len(items.block), spec.event_types, now)
         self._category = affinity(users, items.category, items.categories, now)
         self._brand = affinity(users, items.brand, items.brands, now)
         self._last: LastItems = last_items(users)
@@ -259,7 +280,7 @@ class PairFeatures:
             **_by_source(pairs),
             "price_gap": gap,
             "price_distance": np.abs(gap),
-            **self._history.features(pairs.user, pairs.item, self._spec.event_types),
+            **self._history.features(pairs.user, pairs.item),
             **self._category.features(pairs.user, category, "category"),
             **self._brand.features(pairs.user, brand, "brand"),
             "last_item": last == pairs.item,
@@ -286,6 +307,7 @@ def _by_source(pairs: Pairs) -> dict[str, npt.NDArray[Any]]:
         named[f"from_{name}"] = pairs.source & columns.source_bit(name) > 0
         named[f"score_{name}"] = scores
         named[f"standard_{name}"] = pairs.standard_by_source[name]
+        named[f"closeness_{name}"] = pairs.closeness_by_source[name]
     return named
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from recjobs.rank.block import FloatArray
 from recjobs.rank.encodings import SECONDS_PER_DAY, freshness
 from recjobs.rank.states import UserShard
+from recjobs.rank.visits import Visits, visits_of
 
 Keys = npt.NDArray[np.int64]
 SHORT_SCALE, LONG_SCALE = 1.0, 30.0
@@ -26,7 +27,7 @@ _SLOTS_LIMIT = 1 << 20
 
 @dataclass(frozen=True)
 class KeyTable:
-    """Rows found by (user, thing): `keys` sorted, `values` float32[len(keys) + 1, V], the last row all 0.
+    """Rows found by (user, thing): `keys` sorted, `values` float32[len(keys) + 1, V], the last one for keys that are not there.
 
     `slots` int32[users * things], where they are not too many: the row of each key that could be.
     """
@@ -37,12 +38,14 @@ class KeyTable:
     slots: npt.NDArray[np.int32] | None = None
 
     def find(self, user: Keys, thing: Keys) -> FloatArray:
-        """The rows of these pairs, float32[len(user), V]; zeros where there is none."""
-        if not len(self.keys):
-            return np.zeros((len(user), self.values.shape[1]), np.float32)
-        return self.values.take(self._position(user * self.things + thing), axis=0)
+        """The rows of these pairs, float32[len(user), V]; the last row where there is none."""
+        return self.values.take(self.position(user, thing), axis=0)
 
-    def _position(self, wanted: Keys) -> npt.NDArray[np.integer]:
+    def position(self, user: Keys, thing: Keys) -> npt.NDArray[np.integer]:
+        """The row of each pair in `values`; len(keys) where there is none."""
+        wanted = user * self.things + thing
+        if not len(self.keys):
+            return np.zeros(len(wanted), np.int64)
         if self.slots is not None:
             return self.slots.take(wanted)
         position = np.searchsorted(self.keys, wanted)
@@ -74,32 +77,56 @@ def _keyed(user: Keys, thing: Keys, users: int, things: int) -> _Keyed:
 
 @dataclass(frozen=True)
 class PairHistory:
-    """How often and how recently a user met an item, by event type."""
+    """How often and how recently a user met an item: by event type, and all types together.
+
+    `table` has a row for each user and item that met: per event type its count, then per type the days since the
+    last (infinite where never), then all events and the days since the last of any.
+    """
 
     table: KeyTable
+    event_types: tuple[str, ...]
+    visits: Visits
 
-    def features(self, user: Keys, item: Keys, event_types: tuple[str, ...]) -> dict[str, FloatArray]:
-        """By event type: log1p of the count, and freshness at two scales; 0 where it never happened."""
-        found = self.table.find(user, item)
-        names = (
-            name
-            for kind in event_types
-            for name in (f"log_pair_{kind}", f"pair_{kind}_fresh_1d", f"pair_{kind}_fresh_30d")
-        )
-        return {name: found[:, column] for column, name in enumerate(names)}
+    def features(self, user: Keys, item: Keys) -> dict[str, npt.NDArray[Any]]:
+        """By event type: log1p of the count, and freshness at two scales; 0 where it never happened. Of all types
+        together, how that fits into the user's visits.
+
+        Only pairs that met are worked at: among the candidates they are few.
+        """
+        position = self.table.position(user, item)
+        met = np.flatnonzero(position < len(self.table.keys))
+        told = self._told(user[met], self.table.values.take(position[met], axis=0))
+        wide = np.zeros((len(told), len(user)), np.float32)
+        for row, values in zip(wide, told.values(), strict=True):
+            row[met] = values
+        never = np.ones(len(user), np.float32)
+        never[met] = 0.0
+        return dict(zip(told, wide, strict=True)) | self.visits.unmet_features(user, never)
+
+    def _told(self, user: Keys, found: FloatArray) -> dict[str, npt.NDArray[Any]]:
+        types = len(self.event_types)
+        told: dict[str, npt.NDArray[Any]] = {}
+        for place, kind in enumerate(self.event_types):
+            count, days = found[:, place], found[:, types + place]
+            told[f"log_pair_{kind}"] = np.log1p(count)
+            told[f"pair_{kind}_fresh_1d"] = freshness(days, SHORT_SCALE)
+            told[f"pair_{kind}_fresh_30d"] = freshness(days, LONG_SCALE)
+        return told | self.visits.pair_features(user, found[:, -2], found[:, -1])
 
 
-def pair_history(users: UserShard, items: int, types: int, now: int) -> PairHistory:
-    """The users' (item, event type) pairs as a table with three columns per event type; items < `items`."""
+def pair_history(users: UserShard, items: int, event_types: tuple[str, ...], now: int) -> PairHistory:
+    """The users' (item, event type) pairs as a table; items < `items`."""
     keyed = _keyed(users.pair_item.rows(), users.pair_item.values.astype(np.int64), len(users), items)
-    keys, row = keyed.keys, keyed.row
-    values = np.zeros((len(keys) + 1, types, 3), np.float32)
+    keys, row, types = keyed.keys, keyed.row, len(event_types)
     column = users.pair_type.astype(np.int64) - 1
-    days = np.maximum(now - users.pair_last, 0) / SECONDS_PER_DAY
-    values[row, column, 0] = np.log1p(users.pair_count)
-    values[row, column, 1] = freshness(days, SHORT_SCALE)
-    values[row, column, 2] = freshness(days, LONG_SCALE)
-    return PairHistory(KeyTable(keys, items, values.reshape(len(keys) + 1, -1), keyed.slots))
+    days = (np.maximum(now - users.pair_last, 0) / SECONDS_PER_DAY).astype(np.float32)
+    values = np.zeros((len(keys) + 1, 2 * types + 2), np.float32)
+    values[:, types:] = np.inf
+    values[row, column] = users.pair_count
+    values[row, types + column] = days
+    values[:, -2] = values[:, :types].sum(axis=1)
+    values[:, -1] = values[:, types : 2 * types].min(axis=1)
+    return PairHistory(KeyTable(keys, items, values, keyed.slots), event_types, visits_of(users, now))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recjobs import columns
 from recjobs.rank import history as module
 from recjobs.rank.history import affinity, last_items, pair_history
 from recjobs.rank.states import Ragged, UserShard
@@ -34,7 +36,10 @@ def shard(rows: Rows, history: list[list[int]] | None = None) -> UserShard:
     history = history or [[] for _ in rows]
     return UserShard(
         ids=pa.array([f"u{number}" for number in range(len(rows))]),
-        scalars=pl.DataFrame(),
+        scalars=pl.DataFrame(
+            {name: [seen_at(row) for row in rows] for name in (columns.FIRST_EVENT, columns.LAST_EVENT)},
+            schema_overrides={name: pl.Datetime("us", "UTC") for name in (columns.FIRST_EVENT, columns.LAST_EVENT)},
+        ),
         history_item=ragged_of(history),
         history_time=ragged_of(history),
         pair_item=ragged_of([[pair[0] for pair in row] for row in rows]),
@@ -42,6 +47,10 @@ def shard(rows: Rows, history: list[list[int]] | None = None) -> UserShard:
         pair_count=np.array([pair[2] for pair in flat], np.int32),
         pair_last=np.array([NOW - DAY * pair[3] for pair in flat], np.int64),
     )
+
+
+def seen_at(row: list[tuple[int, int, int, int]]) -> datetime | None:
+    return datetime.fromtimestamp(max(NOW - DAY * pair[3] for pair in row), UTC) if row else None
 
 
 def ragged_of(rows: list[list[int]]) -> Ragged:
@@ -54,11 +63,11 @@ def everything(users: int) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(users), ITEMS), np.tile(np.arange(ITEMS), users)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(USERS)
 def test_pair_features_are_those_of_a_plain_search(rows: Rows) -> None:
     user, item = everything(len(rows))
-    found = pair_history(shard(rows), ITEMS, TYPES, NOW).features(user, item, ("view", "buy"))
+    found = pair_history(shard(rows), ITEMS, ("view", "buy"), NOW).features(user, item)
     for position, (u, i) in enumerate(zip(user, item, strict=True)):
         for code, kind in ((1, "view"), (2, "buy")):
             met = [(count, days) for it, ty, count, days in rows[u] if (it, ty) == (i, code)]
@@ -67,7 +76,7 @@ def test_pair_features_are_those_of_a_plain_search(rows: Rows) -> None:
             np.testing.assert_allclose(found[f"pair_{kind}_fresh_1d"][position], fresh, rtol=1e-6)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(USERS)
 def test_affinity_is_the_share_of_a_users_events(rows: Rows) -> None:
     category = np.array([0, 0, 1, 1, 2, 2])

@@ -70,8 +70,8 @@ def _fit_task(
 def recentred(platt: Platt, logits: FloatArray, labels: npt.NDArray[np.bool_], weight: FloatArray) -> Platt:
     """`platt` with each task's intercept moved so that the mean probability is the observed rate.
 
-    The slope is a trait of how the model is trained and carries over from the trial; the level is known best from
-    all examples. A task without an outcome keeps its intercept.
+    The slope is a trait of how the model is trained and carries over from the trial; the level is the last label
+    window's, given here: demand has seasons. A task without an outcome keeps its intercept.
     """
     intercept = platt.intercept.copy()
     for task in np.flatnonzero(labels.any(axis=0)):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from recjobs.flow import MOST_WINDOWS
 from recjobs.typed import Section
 
 
 class RankTrainConfig(Section):
     """The DLRM and how it is trained."""
 
+    label_windows: int = Field(4, ge=1, le=MOST_WINDOWS)
+    """How many windows of `time.label_days` are learnt from: the last one always, of those before it the ones whose
+    candidates earlier runs have made."""
     embedding_size: int = Field(16, ge=2, le=512)
     """Width of each sparse feature's embedding and of the dense arch's output."""
     dense_layers: list[int] = [64, 32]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from recjobs.settings import Settings
 from recjobs.shards import shard_of
 
 _FOLDS = 1000
+_ARRAYS = ("user", "item", "first", "weight", "standard_score", "judged", "fold", "window")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Examples:
 
     `user` int64[P] is a row of `users` and `item` int64[P] one of the item table; `first` int64[P, T] says when each
     task's outcome came first (NEVER if not); `weight` float32[P] how many pairs one stands for (0: not learnt from);
-    `standard_score` float32[P]; `judged` bool[users]; `fold` int32[users] in [0, 1000), by hash of the user id.
+    `standard_score` float32[P]; `judged` bool[users]; `fold` int32[users] in [0, 1000), by hash of the user id;
+    `window` int32[users] the label window a user's row is of, 1 being the last one. A user has a row in each window.
     """
 
     users: Block
@@ -42,6 +44,7 @@ class Examples:
     standard_score: FloatArray
     judged: npt.NDArray[np.bool_]
     fold: npt.NDArray[np.int32]
+    window: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.user)
@@ -51,6 +54,12 @@ class Examples:
         """When each pair first had an outcome of any task, int64[P]; NEVER where none."""
         earliest: npt.NDArray[np.int64] = self.first.min(axis=1, initial=NEVER)
         return earliest
+
+    @property
+    def latest(self) -> npt.NDArray[np.bool_]:
+        """Whether each pair is of the last label window, bool[P]."""
+        latest: npt.NDArray[np.bool_] = (self.window == 1)[self.user]
+        return latest
 
 
 def build_examples(
@@ -63,9 +72,13 @@ def build_examples(
     table: ItemTable,
     spec: FeatureSpec,
     window: Window,
+    number: int,
     config: Settings,
 ) -> Examples:
-    """The examples of shard `shard` of the earlier artefacts, which have `shards`; `items` are item ids by index."""
+    """The examples of shard `shard` of the earlier artefacts, which have `shards`; `items` are item ids by index.
+
+    Only those of the last window, which has `number` 1, judge.
+    """
     part = columns.part_name(shard)
     states = read_users(earlier.uri("users", part))
     pairs = pairs_of(read_candidates(search.uri("candidates", part), states))
@@ -81,8 +94,8 @@ def build_examples(
         len(states),
         negatives=settings.negatives_per_user,
         users_limit=-(-settings.users_limit // shards),
-        judged_limit=-(-settings.judged_users // shards),
-        random=np.random.default_rng([config.seed, shard]),
+        judged_limit=-(-settings.judged_users // shards) if number == 1 else 0,
+        random=np.random.default_rng([config.seed, shard, number]),
     )
     taken = pairs.take(sample.pairs)
     users, user = np.unique(taken.user, return_inverse=True)
@@ -97,6 +110,7 @@ def build_examples(
         standard_score=taken.standard_score,
         judged=sample.judged[users],
         fold=fold_of(states.ids.take(pa.array(users))),
+        window=np.full(len(users), number, np.int32),
     )
 
 
@@ -119,14 +133,15 @@ def join_examples(parts: list[Examples]) -> Examples:
         users=stacked([part.users for part in parts]),
         pairs=stacked([part.pairs for part in parts]),
         user=np.concatenate([part.user + offset for part, offset in zip(parts, offsets, strict=True)]),
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("item", "first", "weight", "standard_score", "judged", "fold")
-        },
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS if name != "user"},
     )
 
 
-_ARRAYS = ("user", "item", "first", "weight", "standard_score", "judged", "fold")
+def join_windows(windows: list[Examples], items: list[Block]) -> tuple[Examples, Block]:
+    """The examples of all windows as one, and below one another the items' blocks that they point into."""
+    first_rows = np.cumsum([0, *(len(block) for block in items[:-1])])
+    moved = [replace(part, item=part.item + first) for part, first in zip(windows, first_rows, strict=True)]
+    return join_examples(moved), stacked(items)
 
 
 def write_examples(examples: Examples, uri: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from math import gcd
 
 import numpy as np
@@ -30,9 +31,10 @@ class Window:
 
 
 def label_window(earlier: Manifest, train_until_end: int) -> Window:
-    """From all that the earlier candidates and features had seen to the end of `train_until`."""
+    """The label days after all that the earlier candidates and features had seen; none after `train_until`."""
     seen = max(earlier.cutoffs.history_until, earlier.cutoffs.train_until, earlier.ds)
-    return Window(end_of(seen), train_until_end)
+    until = earlier.ds + timedelta(days=earlier.cutoffs.label_days)
+    return Window(end_of(seen), min(end_of(until), train_until_end))
 
 
 def event_parts(extract: Manifest, shard: int, shards: int) -> list[str]:

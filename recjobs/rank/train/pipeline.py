@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,24 +10,34 @@ import polars as pl
 
 from recjobs import columns, storage
 from recjobs.errors import ContractError
-from recjobs.manifest import Manifest
+from recjobs.flow import MOST_WINDOWS, earlier_input
+from recjobs.manifest import Inputs, Manifest
 from recjobs.passes import run_pass
+from recjobs.rank.block import Block
 from recjobs.rank.features import FeatureSpec, ItemTable, item_table
-from recjobs.rank.states import read_items
-from recjobs.rank.train.examples import Examples, build_examples, join_examples, read_examples, write_examples
-from recjobs.rank.train.outcomes import Window
+from recjobs.rank.states import end_of, read_items
+from recjobs.rank.train.examples import (
+    Examples,
+    build_examples,
+    join_examples,
+    join_windows,
+    read_examples,
+    write_examples,
+)
+from recjobs.rank.train.outcomes import Window, label_window
 from recjobs.settings import Settings
 
 
 @dataclass(frozen=True)
 class ExampleSources:
-    """What examples are made of."""
+    """What examples of a label window are made of; the last window has `number` 1."""
 
     extract: Manifest
     earlier: Manifest
     search: Manifest
     spec: FeatureSpec
     window: Window
+    number: int = 1
 
     def shards(self) -> int:
         """How many shards the earlier artefacts have.
@@ -67,6 +77,7 @@ def _store_examples(
         table,
         sources.spec,
         sources.window,
+        sources.number,
         config,
     )
     uri = storage.join(folder, columns.part_name(shard, "npz"))
@@ -74,7 +85,29 @@ def _store_examples(
     return uri
 
 
-def all_examples(sources: ExampleSources, config: Settings, folder: str) -> Examples:
+def sources_of(inputs: Inputs, spec: FeatureSpec) -> list[ExampleSources]:
+    """What the examples of each pinned window are made of, the last window first.
+
+    Raises:
+        MissingInputError: the last window was not pinned.
+    """
+    pinned = [n for n in range(1, MOST_WINDOWS + 1) if n == 1 or inputs.get(earlier_input("extract", n))]
+    return [_window_sources(inputs, spec, number) for number in pinned]
+
+
+def _window_sources(inputs: Inputs, spec: FeatureSpec, number: int) -> ExampleSources:
+    earlier, search = (inputs[earlier_input(stage, number)] for stage in ("extract", "retrieve/search"))
+    window = label_window(earlier, end_of(inputs.cutoffs.train_until))
+    return ExampleSources(inputs["extract"], earlier, search, spec, window, number)
+
+
+def all_examples(windows: Sequence[ExampleSources], config: Settings, folder: str) -> tuple[Examples, Block]:
+    """The examples of all windows, and the items' rows that they point into; see `join_windows`."""
+    examples = [window_examples(sources, config, storage.join(folder, str(sources.number))) for sources in windows]
+    return join_windows(examples, [sources.item_table().block for sources in windows])
+
+
+def window_examples(sources: ExampleSources, config: Settings, folder: str) -> Examples:
     """The examples of all shards, in their order. `folder` holds them meanwhile and is gone afterwards."""
     work = range(sources.shards())
     prepare = partial(_builder, sources, config, folder)

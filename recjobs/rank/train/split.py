@@ -19,7 +19,8 @@ class Split:
 
     The trial learns, from users of the other folds, outcomes until `boundary` (Unix second, inclusive). Its blend is
     judged on outcomes after it; its calibration is learnt from held-out users' outcomes until it, so that both
-    cover the same length of time. Where outcomes hardly differ in time, `by_time` is false: then the held-out
+    cover the same length of time. With several label windows the last one is held out whole, and the trial learns
+    nothing of it. Where there is one and its outcomes hardly differ in time, `by_time` is false: then the held-out
     users' outcomes judge the blend too.
     """
 
@@ -41,27 +42,37 @@ class Split:
 
 
 def split_examples(examples: Examples, share: float) -> Split:
-    """Holds out the latest `share` of the pairs' first outcomes, and users by their fold.
+    """Holds out the last label window, or of the only one the latest `share` of the pairs' first outcomes; and users
+    by their fold.
 
     A judged pair had no outcome until the boundary: what the trial has learnt of it is no question to it.
     """
-    earliest = examples.earliest
-    times = np.sort(earliest[earliest < NEVER])
-    boundary = int(times[int((len(times) - 1) * (1.0 - share))]) if len(times) else 0
-    late = float((times > boundary).mean()) if len(times) else 0.0
-    by_time = late >= _SMALLEST_SHARE * share
-    if not by_time:
-        boundary = NEVER - 1
-    held = held_out_fold(examples, share)
-    open_pairs = earliest > boundary if by_time else held
-    judged = examples.judged[examples.user] & open_pairs
+    earliest, held = examples.earliest, held_out_fold(examples, share)
+    several = not examples.latest.all()
+    boundary, by_time = _before_last_window(examples) if several else _before_latest(earliest, share)
+    known = ~examples.latest if several else np.ones(len(examples), np.bool_)
     labels = examples.first <= boundary
     return Split(
         boundary=boundary,
         by_time=by_time,
-        learnt=~held & (examples.weight > 0),
-        calibrates=held & (examples.weight > 0),
-        judges=judged,
+        learnt=known & ~held & (examples.weight > 0),
+        calibrates=known & held & (examples.weight > 0),
+        judges=examples.judged[examples.user] & (earliest > boundary if by_time else held),
         labels=labels,
         judged_labels=(examples.first < NEVER) & ~labels if by_time else labels,
     )
+
+
+def _before_last_window(examples: Examples) -> tuple[int, bool]:
+    """The last outcome of the earlier windows: the windows do not overlap."""
+    earliest = examples.first[~examples.latest]
+    return int(earliest[earliest < NEVER].max(initial=0)), True
+
+
+def _before_latest(earliest: npt.NDArray[np.int64], share: float) -> tuple[int, bool]:
+    """The second after which the latest `share` of outcomes came; not by time where they hardly differ in it."""
+    times = np.sort(earliest[earliest < NEVER])
+    boundary = int(times[int((len(times) - 1) * (1.0 - share))]) if len(times) else 0
+    late = float((times > boundary).mean()) if len(times) else 0.0
+    by_time = late >= _SMALLEST_SHARE * share
+    return (boundary, True) if by_time else (NEVER - 1, False)

@@ -1,7 +1,8 @@
 """`rank/train`: trains the ranker on earlier candidates and the outcomes that followed them.
 
-Candidates, user and item states are those of `ds - label_days`; outcomes are tonight's canonical events after
-that date and until `train_until`. A trial model that has not seen the latest outcomes says whether ranking beats
+Candidates, user and item states are those of `ds - n × label_days`, n from 1 to `rank.train.label_windows` where
+earlier runs have made them; outcomes are tonight's canonical events of the `label_days` after each of these dates,
+none later than `train_until`. A trial model that has not seen the latest outcomes says whether ranking beats
 retrieval order, and by which blend; then the model that is saved learns from everything.
 """
 
@@ -23,14 +24,13 @@ from recjobs.rank.dlrm import weights_of
 from recjobs.rank.features import FeatureSpec, feature_spec
 from recjobs.rank.ranker import About, Ranker, save_ranker
 from recjobs.rank.saved_model import RankerModule, save_module
-from recjobs.rank.states import end_of
 from recjobs.rank.train.calibrate import recentred
 from recjobs.rank.train.checks import beats_retrieval
 from recjobs.rank.train.examples import Examples
 from recjobs.rank.train.fit import fit_ranker
 from recjobs.rank.train.judge import NDCG_AT, Verdict
-from recjobs.rank.train.outcomes import NEVER, label_window
-from recjobs.rank.train.pipeline import ExampleSources, all_examples
+from recjobs.rank.train.outcomes import NEVER
+from recjobs.rank.train.pipeline import all_examples, sources_of
 from recjobs.rank.train.plots import calibration_plot
 from recjobs.rank.train.predict import logits_of
 from recjobs.rank.train.split import Split, split_examples
@@ -56,24 +56,22 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     """Writes `ranker.npz`, `ranker.json`, `ranker/`, `metrics.json` and `calibration.png`."""
     started = perf_counter()
     spec = feature_spec(config)
-    earlier = inputs["earlier/extract"]
-    window = label_window(earlier, end_of(inputs.cutoffs.train_until))
-    sources = ExampleSources(inputs["extract"], earlier, inputs["earlier/retrieve/search"], spec, window)
-    examples = all_examples(sources, config, out.uri("examples"))
+    windows = sources_of(inputs, spec)
+    examples, items = all_examples(windows, config, out.uri("examples"))
     built = perf_counter()
     positives = int((examples.earliest < NEVER).sum())
     log.info(
         "rank/train: %d pairs of %d users, %d with an outcome, built in %.1f s, %.0f pairs/s",
         len(examples), len(examples.users), positives, built - started, len(examples) / (built - started),
     )  # fmt: skip
-    trained = train(examples, sources.item_table().block, spec, config)
+    trained = train(examples, items, spec, config)
     save_ranker(trained.ranker, out.folder)
     save_module(trained.module, out.folder)
     metrics = _metrics(trained, config.tasks())
     storage.write_bytes(out.uri("metrics.json"), json.dumps(metrics, indent=1).encode())
     storage.write_bytes(out.uri("calibration.png"), calibration_plot(trained.calibrated, config.tasks()))
     return out.manifest(
-        rows={"pairs": len(examples), "users": len(examples.users), "positives": positives},
+        rows={"windows": len(windows), "pairs": len(examples), "users": len(examples.users), "positives": positives},
         metrics=_flat(metrics),
         checks=[beats_retrieval(trained.verdict)],
         timings={"examples": built - started, "train": perf_counter() - built},
@@ -96,8 +94,10 @@ def train(examples: Examples, items: Block, spec: FeatureSpec, config: Settings)
     log.info("rank/train: blend weight %.1f, NDCG %s", verdict.weight, verdict.ndcg)
     happened, learnt = examples.first < NEVER, np.flatnonzero(examples.weight > 0)
     model = fit_ranker(examples, items, examples.weight > 0, happened, settings, config.seed)
-    logits = logits_of(model, examples, items, learnt)
-    platt = recentred(calibrated.platt, logits, happened[learnt], examples.weight[learnt])
+    level = learnt[examples.latest[learnt]]
+    platt = recentred(
+        calibrated.platt, logits_of(model, examples, items, level), happened[level], examples.weight[level]
+    )
     layouts = {"user": examples.users.layout, "item": items.layout, "pair": examples.pairs.layout}
     about = About(config.tasks(), utility, verdict.weight, spec, layouts)
     ranker = Ranker(weights_of(model, platt.slope, platt.intercept), about)

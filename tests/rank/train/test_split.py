@@ -9,7 +9,7 @@ from recjobs.rank.train.outcomes import NEVER
 from recjobs.rank.train.split import split_examples
 
 
-def examples(first: np.ndarray) -> Examples:
+def examples(first: np.ndarray, window: np.ndarray | None = None) -> Examples:
     """One pair per user; folds 0, 10, 20, … so that a share of 0.2 holds out the first fifth of 100 users."""
     users = len(first)
     block = Block(Layout((), ()), np.zeros((users, 0), np.float32), np.zeros((users, 0), np.int32))
@@ -23,6 +23,7 @@ def examples(first: np.ndarray) -> Examples:
         standard_score=np.zeros(users, np.float32),
         judged=np.ones(users, np.bool_),
         fold=np.arange(users, dtype=np.int32) * 10,
+        window=np.ones(users, np.int32) if window is None else window,
     )
 
 
@@ -71,3 +72,16 @@ def test_no_outcome_at_all() -> None:
     split = split_examples(examples(np.full((10, 1), NEVER)), 0.2)
     assert not split.labels.any()
     assert not split.judged_labels.any()
+
+
+def test_of_several_windows_the_last_is_held_out_whole() -> None:
+    first = np.full((100, 1), NEVER)
+    first[:20, 0] = np.arange(20) + 1000
+    first[60:80, 0] = np.arange(20) + 2000
+    last = np.arange(100) >= 50
+    split = split_examples(examples(first, np.where(last, 1, 2).astype(np.int32)), 0.2)
+    assert split.by_time
+    assert split.boundary == 1019
+    assert not (split.learnt | split.calibrates)[last].any()
+    assert np.array_equal(np.flatnonzero(split.learnt), np.arange(20, 50)), "held-out users' folds are below 200"
+    assert np.array_equal(np.flatnonzero((split.judged_labels & split.judges[:, None]).any(axis=1)), np.arange(60, 80))

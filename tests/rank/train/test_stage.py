@@ -22,7 +22,7 @@ from recjobs.rank.states import end_of
 from recjobs.rank.train import stage
 from recjobs.rank.train.examples import Examples
 from recjobs.rank.train.outcomes import NEVER, Window, label_window
-from recjobs.rank.train.pipeline import ExampleSources, all_examples
+from recjobs.rank.train.pipeline import ExampleSources, all_examples, window_examples
 from tests.planted import planted_events
 from tests.rank.conftest import TrainedNight
 from tests.rank.planted_candidates import NIGHT, Night, planted_night
@@ -40,7 +40,7 @@ def sources_of(night: Night, window: Window | None = None) -> ExampleSources:
 
 
 def examples_of(night: Night, window: Window | None = None) -> Examples:
-    return all_examples(sources_of(night, window), night.settings, str(night.folder / "examples"))
+    return window_examples(sources_of(night, window), night.settings, str(night.folder / "examples"))
 
 
 def test_it_finds_the_taste_that_retrieval_order_lacks(trained_night: TrainedNight) -> None:
@@ -175,8 +175,8 @@ def test_the_stage_takes_its_window_from_the_cutoffs(tmp_path: Path, monkeypatch
     cutoffs = given.cutoffs.model_copy(update={"train_until": planted.ds - timedelta(days=1)})
     seen: list[ExampleSources] = []
 
-    def stop(sources: ExampleSources, *_: object) -> Examples:
-        seen.append(sources)
+    def stop(windows: list[ExampleSources], *_: object) -> Examples:
+        seen.extend(windows)
         raise ModelError("seen enough")
 
     monkeypatch.setattr(stage, "all_examples", stop)
@@ -215,3 +215,30 @@ def test_a_missing_earlier_night_is_named(tmp_path: Path) -> None:
     without = {name: made for name, made in night.inputs().manifests.items() if name != "earlier/extract"}
     with pytest.raises(MissingInputError, match="'earlier/extract' was not pinned"):
         stage.run(Inputs(night.extract.ds, night.extract.cutoffs, without), night.settings, night.out("rank/train"))
+
+
+def test_windows_lie_one_behind_the_other_and_each_points_into_its_own_items(tmp_path: Path) -> None:
+    """The earlier night stands for the window before, too: it must give the same features, from rows further down."""
+    night = planted_night(tmp_path, SMALL)
+    last = sources_of(night)
+    until = end_of(last.earlier.ds)
+    before = replace(last, window=Window(until - 86_400, until), number=2)
+    both, items = all_examples([last, before], night.settings, str(night.folder / "examples"))
+    alone, size = examples_of(night), len(last.item_table().block)
+    assert len(items) == 2 * size
+    assert both.latest.sum() == len(alone)
+    assert (both.item[both.latest] < size).all()
+    assert (both.item[~both.latest] >= size).all()
+    assert not both.judged[both.window == 2].any()
+    assert (both.earliest[~both.latest] < until).any()
+    assert both.earliest[both.latest].min() >= until
+
+
+def test_an_earlier_window_is_learnt_from_and_the_last_judges(tmp_path: Path) -> None:
+    night = planted_night(tmp_path, SMALL, rank__train__epochs=1)
+    more = {"earlier__2__extract": night.earlier, "earlier__2__retrieve__search": night.earlier_search}
+    trained = stage.run(night.inputs(**more), night.settings, night.out("rank/train"))
+    assert trained.rows["windows"] == 2
+    alone = stage.run(night.inputs(), night.settings, night.out("rank/train", "alone"))
+    assert alone.rows["windows"] == 1
+    assert trained.rows["pairs"] > alone.rows["pairs"]
