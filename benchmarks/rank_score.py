@@ -130,9 +130,7 @@ def bare(scorer: Scorer, ready: list[Prepared]) -> None:
 
     def call(piece: Prepared) -> None:
         user = piece.pairs.user + piece.first_user
-        scorer.ranker.probabilities(
-            piece.users, scorer.encoded_items, user, piece.pairs.item, piece.block, MODEL_BATCH
-        )
+        scorer.ranker.probabilities(piece.users, scorer.encoded_items, user, piece.pairs.item, piece.block, MODEL_BATCH)
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         list(threads.map(call, ready))

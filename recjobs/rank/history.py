@@ -27,7 +27,7 @@ _SLOTS_LIMIT = 1 << 20
 
 @dataclass(frozen=True)
 class KeyTable:
-    """Rows found by (user, thing): `keys` sorted, `values` float32[len(keys) + 1, V], the last one for keys that are not there.
+    """Rows found by (user, thing): `keys` sorted, `values` float32[len(keys) + 1, V], the last for other keys.
 
     `slots` int32[users * things], where they are not too many: the row of each key that could be.
     """

@@ -179,8 +179,8 @@ class _Rows:
     def within(self, name: str) -> FloatArray:
         """The rows of a block's vectors among themselves, as `np.tril_indices` has them."""
         first = self._first[name]
-        rows, columns = np.tril_indices(self._count[name], -1)
-        return self._kernel[[self._row(first + r, first + c) for r, c in zip(rows, columns, strict=True)]]
+        pairs = ((row, column) for row in range(self._count[name]) for column in range(row))
+        return self._kernel[[self._row(first + row, first + column) for row, column in pairs]]
 
     def _order(self) -> FloatArray:
         users, items, pairs = (range(self._first[name], self._first[name] + self._count[name]) for name in self._first)

@@ -66,9 +66,7 @@ class Visits:
             **{name: np.log1p(values) for name, values in decayed.items()},
         }
 
-    def unmet_features(
-        self, user: npt.NDArray[np.int64], never: FloatArray
-    ) -> dict[str, npt.NDArray[np.floating]]:
+    def unmet_features(self, user: npt.NDArray[np.int64], never: FloatArray) -> dict[str, npt.NDArray[np.floating]]:
         """Whether the item is new to the user (`never`: 1 or 0), and what new things are to them; 0 if it is not."""
         return {"never_had": never, "never_had_explorer": never * self.explorer[user]}
 

@@ -54,7 +54,7 @@ class Weights:
 
     def to_bytes(self) -> bytes:
         """An `.npz`; `Weights.from_bytes` reads it back."""
-        arrays = {"bias": self.bias, "slope": self.slope, "intercept": self.intercept}
+        arrays: dict[str, Any] = {"bias": self.bias, "slope": self.slope, "intercept": self.intercept}
         for name, block in self.blocks.items():
             arrays |= {f"{name}.{part.name}": getattr(block, part.name) for part in fields(BlockWeights)}
         for name, layers in (("dense", self.dense), ("over", self.over)):

@@ -68,9 +68,7 @@ def test_a_ranker_of_other_features_is_refused(ranker: Ranker) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no weights", b"", None])
-def test_a_broken_model_is_an_error_that_says_what_to_do(
-    ranker: Ranker, tmp_path: Path, content: bytes | None
-) -> None:
+def test_a_broken_model_is_an_error_that_says_what_to_do(ranker: Ranker, tmp_path: Path, content: bytes | None) -> None:
     save_ranker(ranker, str(tmp_path))
     (tmp_path / WEIGHTS_FILE).unlink()
     if content is not None:

@@ -25,7 +25,6 @@ from recjobs.rank.inference import Encoded
 from recjobs.rank.ranker import Ranker
 from recjobs.rank.states import Candidates, UserShard, read_items
 
-
 MODEL_BATCH = 2048
 """Pairs that go through the model at once: what they need fits the processor's cache."""
 
