@@ -68,6 +68,37 @@ def test_a_later_run_takes_the_candidates_of_the_night_they_were_made(config: st
     assert plan.steps["evaluate"].inputs["judged/compose"] == earlier.steps["compose"].manifest_uri
 
 
+def test_the_ranker_also_learns_from_windows_before_the_last_where_they_have_candidates(config: str) -> None:
+    further, earlier = (plan_of(config, DS - timedelta(days=days)) for days in (4, 2))
+    finish(further)
+    finish(earlier)
+    plan = plan_of(config)
+    inputs = plan.steps["rank/train"].inputs
+    assert inputs["earlier/2/extract"] == further.steps["extract"].manifest_uri
+    assert inputs["earlier/2/retrieve/search"] == further.steps["retrieve/search"].manifest_uri
+    assert not any(name.startswith("earlier/3") for name in inputs)
+    assert f"ranker also learns from the candidates of {further.ds}" in plan.notes
+    assert not any("/2/" in name for name in plan_of(config, rank__train__label_windows=1).steps["rank/train"].inputs)
+
+
+def test_a_window_made_from_other_files_is_not_learnt_from_and_those_who_did_are_stale(
+    config: str, tmp_path: Path
+) -> None:
+    settings = load_settings(config)
+    further, earlier = (plan_of(config, DS - timedelta(days=days)) for days in (4, 2))
+    finish(further)
+    finish(earlier)
+    plan = plan_of(config)
+    finish(plan)
+    assert stale_reasons(settings, plan) == []
+    write_events(tmp_path, DS - timedelta(days=4), b"late")
+    finish(plan_of(config, DS - timedelta(days=2)))
+    assert any(f"candidates of {further.ds}, which" in reason for reason in stale_reasons(settings, plan))
+    again = plan_of(config).steps["rank/train"].inputs
+    assert "earlier/retrieve/search" in again
+    assert "earlier/2/retrieve/search" not in again
+
+
 def test_lists_that_were_not_published_are_not_judged(config: str) -> None:
     earlier = plan_of(config, DS - timedelta(days=2))
     finish(earlier, *(name for name in earlier.steps if name != "publish"))

@@ -39,6 +39,8 @@ class Asked:
     baselines: tuple[str, ...] | None = None
     """None: all of the data set's."""
     ours: bool = True
+    peer: bool = True
+    """Whether the ranker's simple peer stands beside finished lists, where lists may hold earlier items."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def our_figures(data_set: DataSet, case: Case, seed: int, asked: Asked) -> Itera
     cost = {("train_seconds", 0): steps[TRAIN].timings["training"]}
     for method, lists in _our_lists(data_set, problem, steps).items():
         yield Measured(case, method, seed, _figures(data_set, problem, lists) | cost)
-    if COMPOSE in steps and data_set.own_items:
+    if COMPOSE in steps and asked.peer and data_set.own_items:
         settings = settings_of(data_set, case, seed, asked.overrides)
         lists = peer_lists(data_set, settings, problem, steps, seed, LENGTH)
         yield Measured(case, PEER, seed, _figures(data_set, problem, lists))

@@ -57,6 +57,7 @@ class Week:
 
     row: Ints
     item: Ints
+    names: tuple[str, ...]
     features: npt.NDArray[np.float32]
     outcome: npt.NDArray[np.bool_]
 
@@ -110,7 +111,7 @@ def week_of(data_set: DataSet, problem: Problem, search: Manifest, seed: int) ->
     columns |= _of_users(problem, row)
     outcome = np.isin(keys, problem.truth.row * problem.shape[1] + problem.truth.item)
     logger.info("peer, %s: %d pairs, %d features", problem.name, len(row), len(columns))
-    return Week(row, item, np.stack(list(columns.values()), axis=1).astype(np.float32), outcome)
+    return Week(row, item, tuple(columns), np.stack(list(columns.values()), axis=1).astype(np.float32), outcome)
 
 
 def candidates_of(search: Manifest) -> tuple[Ints, Ints]:
@@ -155,7 +156,6 @@ def _own(problem: Problem, row: Ints, item: Ints) -> Columns:
     # Stored from 1, so that an item that was never had reads 0.
     last = sparse.csr_matrix(_latest(problem, events.time / SECONDS_A_DAY))
     since, count = _at(last, row, item), _at(counts, row, item)
-    size = np.bincount(events.user, minlength=problem.shape[0])
     return {
         "count": count,
         "count_decayed": _at(own_items(problem, 30.0), row, item),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -65,19 +66,28 @@ def make_block(
     dense: Mapping[str, npt.NDArray[np.floating] | npt.NDArray[np.integer]],
     sparse: Mapping[str, tuple[npt.NDArray[np.integer], int]],
     rows: int,
+    ignored: Sequence[str] = (),
 ) -> Block:
-    """A block of `rows` rows. NaN (missing) becomes 0; `sparse` maps a name to (indices, table size)."""
+    """A block of `rows` rows. NaN (missing) becomes 0; `sparse` maps a name to (indices, table size).
+
+    Features whose names match one of the patterns `ignored` (`*` for anything) are 0 throughout: a dense one then
+    adds nothing to the model, a sparse one is unknown.
+    """
     # A feature after the other in memory: each is written, and later normalised, in one go.
     wide = np.empty((len(dense), rows), np.float32)
-    for row, values in zip(wide, dense.values(), strict=True):
-        row[:] = values
+    for row, (name, values) in zip(wide, dense.items(), strict=True):
+        row[:] = 0 if _matches(name, ignored) else values
     np.copyto(wide, 0.0, where=np.isnan(wide))
     np.clip(wide, -DENSE_LIMIT, DENSE_LIMIT, out=wide)
     indices = np.empty((rows, len(sparse)), np.int32)
-    for column, (values, _) in enumerate(sparse.values()):
-        indices[:, column] = values
+    for column, (name, (values, _)) in enumerate(sparse.items()):
+        indices[:, column] = 0 if _matches(name, ignored) else values
     layout = Layout(tuple(dense), tuple((name, size) for name, (_, size) in sparse.items()))
     return Block(layout, wide.T, indices)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def stacked(blocks: list[Block]) -> Block:

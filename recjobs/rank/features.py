@@ -56,6 +56,12 @@ class FeatureSpec:
     item_categorical: tuple[str, ...]
     item_buckets: int
     value_buckets: int
+    ignored: tuple[str, ...] = ()
+    """Patterns of features that are 0 throughout, each `block:name`."""
+
+    def ignored_in(self, block: str) -> tuple[str, ...]:
+        """The patterns of the block `user`, `item` or `pair`, without its name."""
+        return tuple(name for where, name in (pattern.split(":", 1) for pattern in self.ignored) if where == block)
 
     def to_record(self) -> dict[str, Any]:
         """JSON-serialisable values; `FeatureSpec.from_record` reads them back."""
@@ -80,6 +86,7 @@ def feature_spec(config: Settings) -> FeatureSpec:
         item_categorical=tuple(items.categorical) if items else (),
         item_buckets=config.rank.train.item_buckets,
         value_buckets=config.rank.train.value_buckets,
+        ignored=tuple(config.rank.train.ignored_features),
     )
 
 
@@ -138,7 +145,12 @@ def item_table(items: pl.DataFrame, spec: FeatureSpec, history_until: date) -> I
     category, categories = local_codes(rows[columns.CATEGORY])
     brand, brands = local_codes(rows[columns.BRAND])
     return ItemTable(
-        block=make_block(_item_dense(rows, spec, end_of(history_until)), _item_sparse(rows, spec), rows.height),
+        block=make_block(
+            _item_dense(rows, spec, end_of(history_until)),
+            _item_sparse(rows, spec),
+            rows.height,
+            spec.ignored_in("item"),
+        ),
         category=category,
         categories=categories,
         brand=brand,
@@ -223,7 +235,7 @@ def user_block(users: UserShard, spec: FeatureSpec, history_until: date) -> Bloc
         "usual_price": usual,
         "usual_price_known": ~np.isnan(usual),
         "log_distinct_pairs": np.log1p(users.pair_item.lengths),
-        **visits_of(users, now).features(),
+        **visits_of(users, now).user_features(),
         **_counts(rows, spec),
         **{name: numbers(rows[name]) for name in spec.user_numeric},
     }
@@ -234,7 +246,7 @@ def user_block(users: UserShard, spec: FeatureSpec, history_until: date) -> Bloc
             for name in (columns.COUNTRY, columns.LANGUAGE, columns.AGE_BAND, *spec.user_categorical)
         },
     }
-    return make_block(dense, sparse, len(users))
+    return make_block(dense, sparse, len(users), spec.ignored_in("user"))
 
 
 def pairs_of(candidates: Candidates) -> Pairs:
@@ -267,7 +279,7 @@ class PairFeatures:
 
     def block(self, pairs: Pairs) -> Block:
         """The pairs' block, rows as in `pairs`."""
-        return make_block(self._dense(pairs), self._sparse(pairs), len(pairs))
+        return make_block(self._dense(pairs), self._sparse(pairs), len(pairs), self._spec.ignored_in("pair"))
 
     def _dense(self, pairs: Pairs) -> dict[str, npt.NDArray[Any]]:
         items, last = self._items, self._last.item[pairs.user]

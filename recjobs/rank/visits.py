@@ -36,7 +36,7 @@ class Visits:
     interval: FloatArray
     """Between two visits."""
 
-    def features(self) -> dict[str, FloatArray]:
+    def user_features(self) -> dict[str, FloatArray]:
         """What is told of a user."""
         return {
             "log_visits": np.log1p(self.number),

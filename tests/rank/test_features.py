@@ -137,6 +137,22 @@ def test_a_spec_survives_json(tmp_path: Path) -> None:
     assert FeatureSpec.from_record({**spec.to_record(), "windows": list(spec.windows)}) == spec
 
 
+def test_ignored_features_are_0_and_the_others_as_they_were(tmp_path: Path) -> None:
+    """By pattern and block: the users' `log_events` stay, the items' go."""
+    night = planted_night(tmp_path, SMALL)
+    off = night.settings.model_copy(deep=True)
+    off.rank.train.ignored_features.extend(["item:log_*", "pair:rank", "pair:pair_*"])
+    full, less = (described(night.extract, night.search, config)[1:] for config in (night.settings, off))
+    assert [block.layout for block in full] == [block.layout for block in less]
+    np.testing.assert_array_equal(full[0].dense, less[0].dense)
+    for before, after, prefix in ((full[1], less[1], "log_"), (full[2], less[2], "pair_")):
+        gone = np.array([name.startswith(prefix) for name in before.layout.dense])
+        assert before.dense[:, gone].any()
+        assert not after.dense[:, gone].any()
+        np.testing.assert_array_equal(before.dense[:, ~gone], after.dense[:, ~gone])
+    assert not less[2].sparse[:, [name for name, _ in less[2].layout.sparse].index("rank")].any()
+
+
 def test_missing_values_are_0_and_flagged(tmp_path: Path) -> None:
     night = planted_night(tmp_path, SMALL)
     frame = read_items(night.extract).with_columns(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recjobs import columns
 from recjobs.rank import history as module
 from recjobs.rank.history import affinity, last_items, pair_history
 from recjobs.rank.states import Ragged, UserShard
@@ -37,8 +36,10 @@ def shard(rows: Rows, history: list[list[int]] | None = None) -> UserShard:
     return UserShard(
         ids=pa.array([f"u{number}" for number in range(len(rows))]),
         scalars=pl.DataFrame(
-            {name: [seen_at(row) for row in rows] for name in (columns.FIRST_EVENT, columns.LAST_EVENT)},
-            schema_overrides={name: pl.Datetime("us", "UTC") for name in (columns.FIRST_EVENT, columns.LAST_EVENT)},
+            {
+                name: pl.Series([when(row, choose) for row in rows], dtype=pl.Datetime("us", "UTC"))
+                for name, choose in (("first_event", max), ("last_event", min))
+            }
         ),
         history_item=ragged_of(history),
         history_time=ragged_of(history),
@@ -49,8 +50,9 @@ def shard(rows: Rows, history: list[list[int]] | None = None) -> UserShard:
     )
 
 
-def seen_at(row: list[tuple[int, int, int, int]]) -> datetime | None:
-    return datetime.fromtimestamp(max(NOW - DAY * pair[3] for pair in row), UTC) if row else None
+def when(row: list[tuple[int, int, int, int]], choose: Callable[[list[int]], int]) -> datetime | None:
+    """The moment of a user's first or last event, as if each pair had been met once."""
+    return datetime.fromtimestamp(NOW - DAY * choose([pair[3] for pair in row]), UTC) if row else None
 
 
 def ragged_of(rows: list[list[int]]) -> Ragged:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from recjobs.flow import MOST_WINDOWS
@@ -34,8 +36,10 @@ class RankTrainConfig(Section):
     """Hash buckets of the item id, the unknown one included."""
     value_buckets: int = Field(1000, ge=2)
     """Hash buckets of category, brand, country and the like, the unknown one included."""
+    ignored_features: list[Annotated[str, Field(pattern="^(user|item|pair):.+$")]] = []
+    """Features the ranker does without, as `block:name` with `*` for anything: `user:*`, `pair:score_*`."""
     users_limit: int = Field(100_000, ge=1)
-    """At most this many users with an outcome are learnt from, and as many without one."""
+    """At most this many users with an outcome are learnt from in each window, and as many without one."""
     judged_users: int = Field(3000, ge=1)
     """At most this many users with an outcome choose the blend; all their candidates are scored."""
     min_positives: int = Field(20, ge=2)
