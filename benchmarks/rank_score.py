@@ -7,20 +7,22 @@ The yardstick has features, encoded users and encoded items ready in memory and 
 threads. `ratio` is ours in the yardstick's time: at most 1.5 is the budget. `tensorflow` is the same model call made
 by TensorFlow (the SavedModel's function on prepared batches), `ratio_tensorflow` ours in its time.
 
-Rounds alternate, the fastest of each counts. Where other work shares the machine, `cpu_seconds_per_million` tells
-more than the clock. `peak_bytes` is that of a process which only scores.
+Rounds alternate, the fastest of each counts. Where other work shares the machine, CPU seconds tell more than the clock,
+and even they grow: `gflops` is what one core reaches just then in a matrix product as small as the model's.
+`peak_bytes` is that of a process which only scores.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -45,7 +47,7 @@ from tests.planted import Planted, planted_extract, planted_settings
 from tests.rank.planted_candidates import planted_candidates
 
 PLANTED = Planted(users=8000, items=5000, groups=40, days=28, events_per_user=40, shards=2)
-CANDIDATES, ROUNDS, TENSORFLOW_BATCH = 100, 5, 16_384
+CANDIDATES, TENSORFLOW_BATCH = 100, 16_384
 
 
 @dataclass(frozen=True)
@@ -149,31 +151,45 @@ def best(rounds: list[tuple[float, float]]) -> tuple[float, float]:
     return min(seconds), min(cpu)
 
 
-def measure(extract: Manifest, search: Manifest, folder: str, batch_size: int) -> dict[str, float]:
+def measure(extract: Manifest, search: Manifest, folder: str, batch_size: int, rounds: int) -> dict[str, float]:
     """Ours and the yardstick by turns, in a process of their own, where no TensorFlow is loaded."""
     scorer = make_scorer(load_ranker(folder), extract, batch_size)
     pairs = score_parts(scorer, search, Path(folder))
     peak = peak_bytes()
     ready = prepared(scorer, search)
     bare(scorer, ready)
-    rounds = [
+    taken = [
         (timed(lambda: score_parts(scorer, search, Path(folder))), timed(lambda: bare(scorer, ready)))
-        for _ in range(ROUNDS)
+        for _ in range(rounds)
     ]
-    ours, yardstick = (best(list(side)) for side in zip(*rounds, strict=True))
+    ours, yardstick = (best(list(side)) for side in zip(*taken, strict=True))
     return {
         "pairs": pairs,
         "ours_seconds": ours[0],
         "yardstick_seconds": yardstick[0],
         "cpu_seconds_per_million": 1e6 * ours[1] / pairs,
         "yardstick_cpu_seconds_per_million": 1e6 * yardstick[1] / pairs,
+        "cpu_ratio": ours[1] / yardstick[1],
         "peak_bytes": peak,
+        "gflops": gflops(),
         "tensorflow_loaded": float("tensorflow" in sys.modules),
     }
 
 
-def tensorflow_rate(module: Any, scorer: Scorer, search: Manifest) -> float:
-    """Pairs per second of TensorFlow's call on prepared batches."""
+def gflops() -> float:
+    """Billions of operations a second of one core in 2048 × 64 by 64 × 64."""
+    left, right = np.ones((2048, 64), np.float32), np.ones((64, 64), np.float32)
+
+    def multiply() -> None:
+        for _ in range(100):
+            left @ right
+
+    with threadpool_limits(1, user_api="blas"):
+        return 100 * 2 * 2048 * 64 * 64 / min(timed(multiply)[1] for _ in range(5)) / 1e9
+
+
+def tensorflow_call(module: Any, scorer: Scorer, search: Manifest, rounds: int) -> tuple[float, float]:
+    """Seconds a pair of TensorFlow's call on prepared batches, by the clock and of CPU."""
     import tensorflow as tf
 
     items = module.encode_item(scorer.items.block.dense, scorer.items.block.sparse)
@@ -194,15 +210,21 @@ def tensorflow_rate(module: Any, scorer: Scorer, search: Manifest) -> float:
             module.probabilities(encoded, items, *call).numpy()
 
     call()
-    return len(pairs) / min(timed(call)[0] for _ in range(ROUNDS))
+    seconds, cpu = best([timed(call) for _ in range(rounds)])
+    return seconds / len(pairs), cpu / len(pairs)
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Prints one JSON line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rank_score", description=__doc__)
+    parser.add_argument("--users", type=int, default=PLANTED.users)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args(arguments)
+    planted, rounds = replace(PLANTED, users=chosen.users), chosen.rounds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = planted_settings(folder, PLANTED)
-        extract = planted_extract(folder, PLANTED, sequences=False)
+        settings = planted_settings(folder, planted)
+        extract = planted_extract(folder, planted, sequences=False)
         search = planted_candidates(extract, folder, seed=1, each=CANDIDATES)
         with_all_sources(search)
         blocks = blocks_of(extract, search, settings)
@@ -210,23 +232,23 @@ def main() -> int:
         save_ranker(ranker, str(folder))
         batch_size = settings.rank.score.batch_size
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found = pool.apply(measure, (extract, search, str(folder), batch_size))
-        tensorflow = tensorflow_rate(module, make_scorer(ranker, extract, batch_size), search)
-    ours = found["pairs"] / found["ours_seconds"]
+            found = pool.apply(measure, (extract, search, str(folder), batch_size, rounds))
+        tensorflow = tensorflow_call(module, make_scorer(ranker, extract, batch_size), search, rounds)
+    a_pair = found["ours_seconds"] / found["pairs"]
     line = {
         "name": "rank/score",
-        "ours": ours,
+        "ours": 1 / a_pair,
         "yardstick": found["pairs"] / found["yardstick_seconds"],
         "ratio": found["ours_seconds"] / found["yardstick_seconds"],
         "unit": "pairs/s",
-        "tensorflow": tensorflow,
-        "ratio_tensorflow": tensorflow / ours,
-        **{name: found[name] for name in ("pairs", "cpu_seconds_per_million", "peak_bytes")},
-        "yardstick_cpu_seconds_per_million": found["yardstick_cpu_seconds_per_million"],
+        "tensorflow": 1 / tensorflow[0],
+        "ratio_tensorflow": a_pair / tensorflow[0],
+        "tensorflow_cpu_seconds_per_million": 1e6 * tensorflow[1],
+        **{name: value for name, value in found.items() if not name.endswith("_seconds")},
     }
     print(json.dumps(line))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
