@@ -10,6 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recjobs.errors import ModelError
+
+BLOCKS = ("user", "item", "pair")
+"""The blocks that a pair's model input consists of, in this order."""
+NORMAL_LIMIT = 8.0
+"""Normalised dense values are clipped to ±this."""
+
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int32]
 
@@ -66,16 +73,17 @@ def make_block(
     Features whose names match one of the patterns `ignored` (`*` for anything) are 0 throughout: a dense one then
     adds nothing to the model, a sparse one is unknown.
     """
-    wide = np.empty((rows, len(dense)), np.float32)
-    for column, (name, values) in enumerate(dense.items()):
-        wide[:, column] = 0 if _matches(name, ignored) else values
+    # A feature after the other in memory: each is written, and later normalised, in one go.
+    wide = np.empty((len(dense), rows), np.float32)
+    for row, (name, values) in zip(wide, dense.items(), strict=True):
+        row[:] = 0 if _matches(name, ignored) else values
     np.copyto(wide, 0.0, where=np.isnan(wide))
     np.clip(wide, -DENSE_LIMIT, DENSE_LIMIT, out=wide)
     indices = np.empty((rows, len(sparse)), np.int32)
     for column, (name, (values, _)) in enumerate(sparse.items()):
         indices[:, column] = 0 if _matches(name, ignored) else values
     layout = Layout(tuple(dense), tuple((name, size) for name, (_, size) in sparse.items()))
-    return Block(layout, wide, indices)
+    return Block(layout, wide.T, indices)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -83,9 +91,20 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def stacked(blocks: list[Block]) -> Block:
-    """The rows of `blocks`, one after the other; all have the same layout."""
+    """The rows of `blocks`, one after the other, each row in one piece of memory; all have the same layout."""
     return Block(
         blocks[0].layout,
-        np.concatenate([block.dense for block in blocks]),
+        np.ascontiguousarray(np.concatenate([block.dense for block in blocks])),
         np.concatenate([block.sparse for block in blocks]),
     )
+
+
+def check_layout(expected: Layout, block: Block, name: str) -> None:
+    """Raises ModelError when `block` is not what the model was trained on."""
+    if block.layout != expected:
+        given = {*block.layout.dense, *block.layout.sparse}
+        known = {*expected.dense, *expected.sparse}
+        raise ModelError(
+            f"the ranker was trained on other {name} features: it lacks {sorted(map(str, given - known))} and "
+            f"expects {sorted(map(str, known - given))}. Run rank/train again with these settings."
+        )

@@ -4,6 +4,7 @@ B is a batch's pairs, D dense features, F sparse features, K the embedding size,
 blocks: users, items, pairs. The first dense layer is linear, so W[user; item; pair] = Wu user + Wi item + Wp pair:
 a user's part, embeddings included, is worked out once per user and an item's once per item (`BlockEncoder`), and
 pairs only gather and add (`Dlrm.score`). What is worked out is the plain DLRM over all features side by side.
+Nights are scored without TensorFlow, from the same weights (`recjobs.rank.inference`).
 """
 
 from __future__ import annotations
@@ -19,11 +20,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from recjobs.errors import ModelError
-from recjobs.rank.block import Block, Layout
-
-BLOCKS = ("user", "item", "pair")
-_NORMAL_LIMIT = 8.0
+from recjobs.rank.block import BLOCKS, NORMAL_LIMIT, FloatArray, Layout
+from recjobs.rank.weights import BlockWeights, Layer, Weights
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Normalise(keras.layers.Layer):  # type: ignore[misc]
         self.scale.assign(np.where(varied, 1.0 / np.where(varied, deviation, 1.0), 0.0).astype(np.float32))
 
     def call(self, dense: tf.Tensor) -> tf.Tensor:
-        return tf.clip_by_value((dense - self.mean) * self.scale, -_NORMAL_LIMIT, _NORMAL_LIMIT)
+        return tf.clip_by_value((dense - self.mean) * self.scale, -NORMAL_LIMIT, NORMAL_LIMIT)
 
 
 class SparseArch(keras.layers.Layer):  # type: ignore[misc]
@@ -67,11 +65,11 @@ class SparseArch(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, sizes: Sequence[int], width: int, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._features, self._width = len(sizes), width
-        self._offsets = tf.constant(np.cumsum([0, *sizes[:-1]]) if sizes else [], tf.int32)
+        self.offsets = tf.constant(np.cumsum([0, *sizes[:-1]]) if sizes else [], tf.int32)
         self.table = self.add_weight(name="table", shape=(max(sum(sizes), 1), width), initializer=initializer)
 
     def call(self, sparse: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(tf.gather(self.table, sparse + self._offsets), [-1, self._features * self._width])
+        return tf.reshape(tf.gather(self.table, sparse + self.offsets), [-1, self._features * self._width])
 
 
 class DenseArch(keras.layers.Layer):  # type: ignore[misc]
@@ -79,11 +77,11 @@ class DenseArch(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, widths: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._layers = [keras.layers.Dense(width, activation="relu") for width in widths]
+        self.hidden_layers = [keras.layers.Dense(width, activation="relu") for width in widths]
 
     def call(self, hidden: tf.Tensor) -> tf.Tensor:
         result = tf.nn.relu(hidden)
-        for layer in self._layers:
+        for layer in self.hidden_layers:
             result = layer(result)
         return result
 
@@ -182,12 +180,29 @@ class Dlrm(keras.Model):  # type: ignore[misc]
         return self.score(*(self.encode(name, *inputs[name]) for name in BLOCKS))
 
 
-def check_layout(expected: Layout, block: Block, name: str) -> None:
-    """Raises ModelError when `block` is not what the model was trained on."""
-    if block.layout != expected:
-        given = {*block.layout.dense, *block.layout.sparse}
-        known = {*expected.dense, *expected.sparse}
-        raise ModelError(
-            f"the ranker was trained on other {name} features: it lacks {sorted(map(str, given - known))} and "
-            f"expects {sorted(map(str, known - given))}. Run rank/train again with these settings."
-        )
+def weights_of(model: Dlrm, slope: FloatArray, intercept: FloatArray) -> Weights:
+    """The weights of `model` and of its calibration, as scoring reads them."""
+    return Weights(
+        blocks={name: _block_weights(model.encoders[name]) for name in BLOCKS},
+        bias=model.bias.numpy(),
+        dense=tuple(_layer(layer) for layer in model.dense_arch.hidden_layers),
+        over=tuple(_layer(layer) for layer in (*model.bottom, model.heads)),
+        slope=np.asarray(slope, np.float32),
+        intercept=np.asarray(intercept, np.float32),
+    )
+
+
+def _block_weights(encoder: BlockEncoder) -> BlockWeights:
+    return BlockWeights(
+        mean=encoder.normalise.mean.numpy(),
+        scale=encoder.normalise.scale.numpy(),
+        project=encoder.project.kernel.numpy(),
+        tables=encoder.embed.table.numpy(),
+        offsets=encoder.embed.offsets.numpy(),
+        wide_dense=encoder.wide_dense.kernel.numpy(),
+        wide_tables=encoder.wide_sparse.table.numpy(),
+    )
+
+
+def _layer(layer: Any) -> Layer:
+    return Layer(layer.kernel.numpy(), layer.bias.numpy())

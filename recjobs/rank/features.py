@@ -278,7 +278,7 @@ class PairFeatures:
         self._items, self._spec = items, spec
         self._usual_price = numbers(users.scalars[columns.USUAL_PRICE])
         now = end_of(history_until)
-        self._history: PairHistory = pair_history(users, len(items.block), len(spec.event_types), now)
+        self._history: PairHistory = pair_history(users, len(items.block), spec.event_types, now)
         self._category = affinity(users, items.category, items.categories, now)
         self._brand = affinity(users, items.brand, items.brands, now)
         self._last: LastItems = last_items(users)
@@ -299,7 +299,7 @@ class PairFeatures:
             **pairs.related,
             "price_gap": gap,
             "price_distance": np.abs(gap),
-            **self._history.features(pairs.user, pairs.item, self._spec.event_types),
+            **self._history.features(pairs.user, pairs.item),
             **self._category.features(pairs.user, category, "category"),
             **self._brand.features(pairs.user, brand, "brand"),
             "last_item": last == pairs.item,

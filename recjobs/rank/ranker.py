@@ -1,23 +1,24 @@
-"""The trained ranker: probabilities per task for pairs, saved with all that scoring needs."""
+"""The trained ranker: probabilities per task for pairs, saved with all that scoring needs. Without TensorFlow."""
 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from recjobs import storage
-from recjobs.errors import ModelError
-from recjobs.rank.block import Block, FloatArray, Layout
-from recjobs.rank.dlrm import BLOCKS, Dlrm, check_layout
+from recjobs.errors import MissingInputError, ModelError
+from recjobs.rank.block import Block, FloatArray, Layout, check_layout
 from recjobs.rank.features import FeatureSpec
+from recjobs.rank.inference import Encoded, Inference
+from recjobs.rank.weights import Weights
 
-MODEL_FOLDER, ABOUT_FILE = "ranker", "ranker.json"
+WEIGHTS_FILE, ABOUT_FILE = "ranker.npz", "ranker.json"
 
 
 @dataclass(frozen=True)
@@ -56,64 +57,30 @@ class About:
         )
 
 
-class RankerModule(tf.Module):  # type: ignore[misc]
-    """A DLRM with its calibration (Platt: slope and intercept per task, on the logit) as a SavedModel's functions."""
-
-    def __init__(self, model: Dlrm, layouts: dict[str, Layout], slope: FloatArray, intercept: FloatArray) -> None:
-        super().__init__()
-        self.model = model
-        self.slope = tf.Variable(slope, trainable=False, dtype=tf.float32)
-        self.intercept = tf.Variable(intercept, trainable=False, dtype=tf.float32)
-        for name in BLOCKS:
-            setattr(self, f"encode_{name}", self._encoder(name, layouts[name]))
-        self.probabilities = self._probabilities(layouts)
-
-    def _encoder(self, name: str, layout: Layout) -> Any:
-        return tf.function(
-            lambda dense, sparse: self.model.encode(name, dense, sparse),
-            input_signature=_block_signature(layout),
-        )
-
-    def _probabilities(self, layouts: dict[str, Layout]) -> Any:
-        encoded = tf.TensorSpec([None, None], tf.float32)
-        rows = tf.TensorSpec([None], tf.int32)
-
-        @tf.function(input_signature=[encoded, encoded, rows, rows, *_block_signature(layouts["pair"])])  # type: ignore[untyped-decorator]
-        def probabilities(users: Any, items: Any, user: Any, item: Any, dense: Any, sparse: Any) -> Any:
-            pairs = self.model.encode("pair", dense, sparse)
-            logits = self.model.score(tf.gather(users, user), tf.gather(items, item), pairs)
-            return tf.sigmoid(logits * self.slope + self.intercept)
-
-        return probabilities
-
-
-def _block_signature(layout: Layout) -> list[tf.TensorSpec]:
-    return [
-        tf.TensorSpec([None, len(layout.dense)], tf.float32),
-        tf.TensorSpec([None, len(layout.sparse)], tf.int32),
-    ]
-
-
 @dataclass(frozen=True)
 class Ranker:
     """A ranker ready to score: in memory after training, or loaded."""
 
-    module: Any
+    weights: Weights
     about: About
 
-    def encode(self, name: str, block: Block) -> tf.Tensor:
+    @cached_property
+    def _inference(self) -> Inference:
+        return Inference(self.weights)
+
+    def encode(self, name: str, block: Block) -> Encoded:
         """The block `name` (user, item) encoded once, to be gathered from for every pair.
 
         Raises:
             ModelError: the block has other features than the ranker was trained on.
         """
         check_layout(self.about.layouts[name], block, name)
-        return getattr(self.module, f"encode_{name}")(block.dense, block.sparse)
+        return self._inference.encode(name, block)
 
     def probabilities(
         self,
-        users: tf.Tensor,
-        items: tf.Tensor,
+        users: Encoded,
+        items: Encoded,
         user: npt.NDArray[np.integer],
         item: npt.NDArray[np.integer],
         pairs: Block,
@@ -121,20 +88,13 @@ class Ranker:
     ) -> FloatArray:
         """float32[pairs, tasks]: `users` and `items` encoded; `user` and `item` their rows by pair.
 
+        Fastest where a user's pairs stand together. Several threads may call at once.
+
         Raises:
             ModelError: a probability is not finite.
         """
         check_layout(self.about.layouts["pair"], pairs, "pair")
-        result = np.empty((len(pairs), len(self.about.tasks)), np.float32)
-        for batch in batches(len(pairs), batch_size):
-            result[batch] = self.module.probabilities(
-                users,
-                items,
-                user[batch].astype(np.int32),
-                item[batch].astype(np.int32),
-                pairs.dense[batch],
-                pairs.sparse[batch],
-            ).numpy()
+        result = self._inference.probabilities(users, items, user, item, pairs, batch_size)
         bad = int((~np.isfinite(result)).any(axis=1).sum())
         if bad:
             raise ModelError(
@@ -151,9 +111,8 @@ def batches(rows: int, size: int) -> Iterator[slice]:
 
 
 def save_ranker(ranker: Ranker, folder: str) -> None:
-    """Writes `ranker/` and `ranker.json` below `folder`."""
-    with storage.writing_folder(storage.join(folder, MODEL_FOLDER)) as path:
-        tf.saved_model.save(ranker.module, str(path))
+    """Writes `ranker.npz` and `ranker.json` below `folder`."""
+    storage.write_bytes(storage.join(folder, WEIGHTS_FILE), ranker.weights.to_bytes())
     storage.write_bytes(storage.join(folder, ABOUT_FILE), ranker.about.to_json())
 
 
@@ -164,9 +123,8 @@ def load_ranker(folder: str) -> Ranker:
         ModelError: it can't be loaded.
     """
     about = About.from_json(storage.read_bytes(storage.join(folder, ABOUT_FILE)))
-    uri = storage.join(folder, MODEL_FOLDER)
+    uri = storage.join(folder, WEIGHTS_FILE)
     try:
-        with storage.local_folder(uri) as path:
-            return Ranker(tf.saved_model.load(str(path)), about)
-    except (OSError, ValueError) as error:
+        return Ranker(Weights.from_bytes(storage.read_bytes(uri)), about)
+    except (MissingInputError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"{uri}: the ranker can't be loaded: {error}. Run rank/train again.", uri=uri) from error

@@ -38,8 +38,9 @@ def closeness(values: npt.NDArray[np.floating], lengths: npt.NDArray[np.integer]
     filled = np.arange(int(lengths.max(initial=0))) < lengths[:, np.newaxis]
     table = np.full(filled.shape, np.inf, np.float32)
     table[filled] = -values
+    width = filled.shape[1]
+    place = np.argsort(table, axis=1, kind="stable") + np.arange(len(filled))[:, np.newaxis] * width
     ranked = np.empty(filled.shape, np.float32)
-    order = np.argsort(table, axis=1, kind="stable")
-    np.put_along_axis(ranked, order, 1.0 / np.arange(1, filled.shape[1] + 1, dtype=np.float32)[np.newaxis], axis=1)
+    ranked.ravel()[place] = 1.0 / np.arange(1, width + 1, dtype=np.float32)
     result: npt.NDArray[np.float32] = np.where(values == 0, np.float32(0.0), ranked[filled])
     return result

@@ -37,6 +37,17 @@ class Ragged:
         """The row of each value, int64[len(values)]."""
         return np.repeat(np.arange(len(self.offsets) - 1), self.lengths)
 
+    def values_of(self, rows: slice) -> slice:
+        """Where the values of consecutive `rows` are."""
+        start, stop, _ = rows.indices(len(self.offsets) - 1)
+        return slice(int(self.offsets[start]), int(self.offsets[stop]))
+
+    def part(self, rows: slice) -> Ragged:
+        """The lists of consecutive `rows`; values are not copied."""
+        values = self.values_of(rows)
+        offsets = self.offsets[rows.start : rows.stop + 1] - values.start
+        return Ragged(self.values[values], offsets)
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -54,6 +65,16 @@ class Candidates:
         ranks: npt.NDArray[np.int32] = (np.arange(len(self.items.values)) - starts + 1).astype(np.int32)
         return ranks
 
+    def part(self, rows: slice) -> Candidates:
+        """The candidates of consecutive users, by their `rows`."""
+        pairs = self.items.values_of(rows)
+        return Candidates(
+            self.items.part(rows),
+            self.scores[pairs],
+            self.sources[pairs],
+            {name: scores[pairs] for name, scores in self.by_source.items()},
+        )
+
 
 @dataclass(frozen=True)
 class UserShard:
@@ -70,6 +91,20 @@ class UserShard:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def part(self, rows: slice) -> UserShard:
+        """The states of consecutive users, by their `rows`."""
+        pairs = self.pair_item.values_of(rows)
+        return UserShard(
+            ids=self.ids[rows],
+            scalars=self.scalars[rows],
+            history_item=self.history_item.part(rows),
+            history_time=self.history_time.part(rows),
+            pair_item=self.pair_item.part(rows),
+            pair_type=self.pair_type[pairs],
+            pair_count=self.pair_count[pairs],
+            pair_last=self.pair_last[pairs],
+        )
 
 
 def end_of(day: date) -> int:

@@ -51,42 +51,51 @@ class Visits:
     ) -> dict[str, npt.NDArray[np.floating]]:
         """What `count` events with an item, the last one `days` ago, are in the user's rhythm.
 
-        0 where it was never had (`count` 0), but for `never_had` and what new things are to the user.
+        0 each for an item that was never had; of those, `unmet_features` tells.
         """
-        had = count > 0
-        days = np.where(had, days, np.float32(np.nan))
         gap = np.maximum(days - self.idle[user], 0.0)
         share = np.minimum(count / np.maximum(self.number[user], 1.0), 1.0)
-        decayed = {f"pair_decayed_{int(life)}d": np.nan_to_num(count * 0.5 ** (days / life)) for life in _HALF_LIVES}
+        decayed = {f"pair_decayed_{int(life)}d": count * 0.5 ** (days / life) for life in _HALF_LIVES}
         return {
-            "never_had": ~had,
-            "never_had_explorer": ~had * self.explorer[user],
-            "in_last_visit": gap < 1.0,
+            "in_last_visit": (gap < 1.0).astype(np.float32),
             "visit_gap_fresh": freshness(gap, _SCALE),
             "visit_share": share,
             "visit_share_fresh": share * freshness(gap, _SCALE),
             "pair_due": freshness(days / (self.interval[user] + _SHORTEST_INTERVAL), 1.0),
-            "log_pair_days": np.log1p(np.where(had, days, 0.0)),
+            "log_pair_days": np.log1p(days),
             **{name: np.log1p(values) for name, values in decayed.items()},
         }
+
+    def unmet_features(self, user: npt.NDArray[np.int64], never: FloatArray) -> dict[str, npt.NDArray[np.floating]]:
+        """Whether the item is new to the user (`never`: 1 or 0), and what new things are to them; 0 if it is not."""
+        return {"never_had": never, "never_had_explorer": never * self.explorer[user]}
 
 
 def visits_of(users: UserShard, now: int) -> Visits:
     """The visits of the users until the Unix second `now`; rows as in `users`."""
     row, size = users.pair_item.rows(), len(users)
     day = users.pair_last // SECONDS_PER_DAY
-    days, first = np.unique(np.stack([row, day]), axis=1), np.unique(np.stack([row, users.pair_item.values]), axis=1)
-    most = np.zeros(size)
-    np.maximum.at(most, row, users.pair_count)
-    number = np.maximum(np.bincount(days[0], minlength=size), most)
+    days, things = _distinct(row, day), _distinct(row, users.pair_item.values)
+    most, some = np.zeros(size), users.pair_item.lengths > 0
+    if len(row):
+        most[some] = np.maximum.reduceat(users.pair_count, users.pair_item.offsets[:-1][some])
+    number = np.maximum(np.bincount(days, minlength=size), most)
     events = np.bincount(row, users.pair_count, minlength=size)
-    some = np.maximum(events, 1.0)
     idle, tenure = (days_before(now, users.scalars[name]) for name in (columns.LAST_EVENT, columns.FIRST_EVENT))
     between = np.where(number > 1, number - 1, np.nan)
     return Visits(
         number=number.astype(np.float32),
         basket=(events / np.maximum(number, 1.0)).astype(np.float32),
-        explorer=(np.bincount(first[0], minlength=size) / some).astype(np.float32),
+        explorer=(np.bincount(things, minlength=size) / np.maximum(events, 1.0)).astype(np.float32),
         idle=idle,
         interval=((tenure - idle) / between).astype(np.float32),
     )
+
+
+def _distinct(row: npt.NDArray[np.int64], value: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """The row of each distinct (row, value)."""
+    least = int(value.min(initial=0))
+    width = int(value.max(initial=0)) - least + 1
+    keys = np.sort(row * width + (value.astype(np.int64) - least))
+    found: npt.NDArray[np.int64] = keys[np.diff(keys, prepend=-1) != 0] // width
+    return found

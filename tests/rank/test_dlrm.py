@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from recjobs.errors import ModelError
-from recjobs.rank.block import Block, Layout
-from recjobs.rank.dlrm import BLOCKS, Dlrm, DlrmShape, InteractionArch, Normalise, SparseArch, check_layout
+from recjobs.rank.block import BLOCKS, Block, Layout, check_layout
+from recjobs.rank.dlrm import Dlrm, DlrmShape, InteractionArch, Normalise, SparseArch
 
 LAYOUTS = {
     "user": Layout(("a", "b"), (("country", 4),)),

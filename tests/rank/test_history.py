@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recjobs.rank import history as module
 from recjobs.rank.history import affinity, last_items, pair_history
 from recjobs.rank.states import Ragged, UserShard
 
@@ -17,6 +19,14 @@ ITEMS, TYPES = 6, 2
 PAIR = st.tuples(st.integers(1, ITEMS - 1), st.integers(1, TYPES), st.integers(1, 9), st.integers(0, 40))
 USERS = st.lists(st.lists(PAIR, max_size=8, unique_by=lambda pair: pair[:2]), min_size=1, max_size=4)
 Rows = list[list[tuple[int, int, int, int]]]
+
+
+@pytest.fixture(scope="module", params=["slots", "search"], autouse=True)
+def either_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Few keys have a place each, of many the given ones are searched: both find the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SLOTS_LIMIT", 1 << 20 if request.param == "slots" else 0)
+        yield
 
 
 def shard(rows: Rows, history: list[list[int]] | None = None) -> UserShard:
@@ -55,11 +65,11 @@ def everything(users: int) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(users), ITEMS), np.tile(np.arange(ITEMS), users)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(USERS)
 def test_pair_features_are_those_of_a_plain_search(rows: Rows) -> None:
     user, item = everything(len(rows))
-    found = pair_history(shard(rows), ITEMS, TYPES, NOW).features(user, item, ("view", "buy"))
+    found = pair_history(shard(rows), ITEMS, ("view", "buy"), NOW).features(user, item)
     for position, (u, i) in enumerate(zip(user, item, strict=True)):
         for code, kind in ((1, "view"), (2, "buy")):
             met = [(count, days) for it, ty, count, days in rows[u] if (it, ty) == (i, code)]
@@ -68,7 +78,7 @@ def test_pair_features_are_those_of_a_plain_search(rows: Rows) -> None:
             np.testing.assert_allclose(found[f"pair_{kind}_fresh_1d"][position], fresh, rtol=1e-6)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(USERS)
 def test_affinity_is_the_share_of_a_users_events(rows: Rows) -> None:
     category = np.array([0, 0, 1, 1, 2, 2])

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recjobs.errors import ModelError
 from recjobs.rank.block import Block
-from recjobs.rank.dlrm import Dlrm, DlrmShape
+from recjobs.rank.dlrm import Dlrm, DlrmShape, weights_of
 from recjobs.rank.features import FeatureSpec
-from recjobs.rank.ranker import About, Ranker, RankerModule, load_ranker, save_ranker
+from recjobs.rank.ranker import WEIGHTS_FILE, About, Ranker, load_ranker, save_ranker
 from tests.rank.test_dlrm import LAYOUTS, inputs
 
 SPEC = FeatureSpec(("view",), (1, 7), (), (), (), (), 100, 10)
@@ -21,7 +22,7 @@ def ranker() -> Ranker:
     model(inputs(1))
     slope, intercept = np.array([1.0, 2.0], np.float32), np.array([0.5, -1.0], np.float32)
     about = About(("click", "purchase"), (1.0, 4.0), 0.3, SPEC, LAYOUTS)
-    return Ranker(RankerModule(model, LAYOUTS, slope, intercept), about)
+    return Ranker(weights_of(model, slope, intercept), about)
 
 
 def probabilities(ranker: Ranker, batch_size: int = 100, scale: float = 1.0) -> np.ndarray:
@@ -29,6 +30,11 @@ def probabilities(ranker: Ranker, batch_size: int = 100, scale: float = 1.0) -> 
     users, items = ranker.encode("user", blocks["user"]), ranker.encode("item", blocks["item"])
     rows = np.arange(11)
     return ranker.probabilities(users, items, rows, rows[::-1], blocks["pair"], batch_size)
+
+
+def calibrated_by(ranker: Ranker, slope: list[float], intercept: list[float]) -> Ranker:
+    arrays = {"slope": np.array(slope, np.float32), "intercept": np.array(intercept, np.float32)}
+    return replace(ranker, weights=replace(ranker.weights, **arrays))
 
 
 def test_a_saved_ranker_gives_the_same_probabilities(ranker: Ranker, tmp_path: object) -> None:
@@ -40,9 +46,7 @@ def test_a_saved_ranker_gives_the_same_probabilities(ranker: Ranker, tmp_path: o
 
 def test_calibration_is_applied_to_the_logits(ranker: Ranker) -> None:
     calibrated = probabilities(ranker).astype(np.float64)
-    ranker.module.slope.assign([1.0, 1.0])
-    ranker.module.intercept.assign([0.0, 0.0])
-    plain = probabilities(ranker).astype(np.float64)
+    plain = probabilities(calibrated_by(ranker, [1.0, 1.0], [0.0, 0.0])).astype(np.float64)
     logit = np.log(plain / (1 - plain)) * [1.0, 2.0] + [0.5, -1.0]
     np.testing.assert_allclose(calibrated, 1 / (1 + np.exp(-logit)), rtol=1e-5)
 
@@ -53,9 +57,8 @@ def test_the_batch_size_does_not_matter(ranker: Ranker, batch_size: int) -> None
 
 
 def test_values_that_are_not_finite_are_an_error(ranker: Ranker) -> None:
-    ranker.module.intercept.assign([0.0, np.nan])
     with pytest.raises(ModelError, match="not finite for 11 of 11 pairs"):
-        probabilities(ranker)
+        probabilities(calibrated_by(ranker, [1.0, 1.0], [0.0, np.nan]))
 
 
 def test_a_ranker_of_other_features_is_refused(ranker: Ranker) -> None:
@@ -64,8 +67,18 @@ def test_a_ranker_of_other_features_is_refused(ranker: Ranker) -> None:
         ranker.encode("item", other)
 
 
-def test_a_broken_model_is_an_error_that_says_what_to_do(ranker: Ranker, tmp_path: object) -> None:
+@pytest.mark.parametrize("content", [b"no weights", b"", None])
+def test_a_broken_model_is_an_error_that_says_what_to_do(ranker: Ranker, tmp_path: Path, content: bytes | None) -> None:
     save_ranker(ranker, str(tmp_path))
-    (tmp_path / "ranker" / "saved_model.pb").write_bytes(b"no model")  # type: ignore[operator]
+    (tmp_path / WEIGHTS_FILE).unlink()
+    if content is not None:
+        (tmp_path / WEIGHTS_FILE).write_bytes(content)
     with pytest.raises(ModelError, match=r"can't be loaded.*Run rank/train again"):
+        load_ranker(str(tmp_path))
+
+
+def test_weights_of_another_kind_are_an_error(ranker: Ranker, tmp_path: Path) -> None:
+    save_ranker(ranker, str(tmp_path))
+    np.savez(tmp_path / WEIGHTS_FILE, something=np.zeros(1))
+    with pytest.raises(ModelError, match=r"can't be loaded.*user.mean"):
         load_ranker(str(tmp_path))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from recjobs.rank.history import pair_history
 from recjobs.rank.visits import visits_of
-from tests.rank.test_history import ITEMS, NOW, TYPES, USERS, Rows, everything, shard
+from tests.rank.test_history import ITEMS, NOW, USERS, Rows, everything, shard
 
 
 @settings(deadline=None, max_examples=30)
@@ -30,7 +30,7 @@ def test_visits_baskets_and_first_times_are_those_of_a_plain_count(rows: Rows) -
 @given(USERS)
 def test_an_item_that_was_never_had_says_so_and_nothing_else(rows: Rows) -> None:
     user, item = everything(len(rows))
-    found = pair_history(shard(rows), ITEMS, TYPES, NOW).features(user, item, ("view", "buy"))
+    found = pair_history(shard(rows), ITEMS, ("view", "buy"), NOW).features(user, item)
     never = np.array([not any(pair[0] == i for pair in rows[u]) for u, i in zip(user, item, strict=True)])
     assert np.array_equal(found["never_had"], never)
     for name in ("in_last_visit", "visit_gap_fresh", "visit_share", "pair_due", "log_pair_days", "pair_decayed_30d"):
@@ -43,8 +43,8 @@ def test_how_due_an_item_is_goes_by_the_users_own_interval() -> None:
     often = [(1, 1, 1, 20), *((2 + n % 4, 1 + n // 4, 1, 5 * n) for n in range(4))]
     seldom = [(1, 1, 1, 20), (2, 1, 1, 0), (3, 1, 1, 80)]
     user, item = np.array([0, 1]), np.array([1, 1])
-    found = pair_history(shard([often, seldom]), ITEMS, TYPES, NOW).features(user, item, ("view", "buy"))
+    found = pair_history(shard([often, seldom]), ITEMS, ("view", "buy"), NOW).features(user, item)
     np.testing.assert_allclose(found["pair_due"], [1 / (1 + 20 / (20 / 4 + 7)), 1 / (1 + 20 / (80 / 2 + 7))], rtol=1e-5)
     assert not found["in_last_visit"].any()
-    same = pair_history(shard([often, seldom]), ITEMS, TYPES, NOW).features(user, item + 1, ("view", "buy"))
+    same = pair_history(shard([often, seldom]), ITEMS, ("view", "buy"), NOW).features(user, item + 1)
     assert same["in_last_visit"].all()

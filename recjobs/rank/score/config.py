@@ -11,4 +11,4 @@ class RankScoreConfig(Section):
     """How candidates are scored."""
 
     batch_size: int = Field(16_384, ge=1)
-    """Pairs per model call."""
+    """Pairs that a core describes and scores at a time, whole users."""

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from recjobs import columns
 from recjobs.manifest import Manifest
 from recjobs.rank.blend import blended, utility_of
 from recjobs.rank.block import FloatArray
 from recjobs.rank.features import ItemTable, PairFeatures, Pairs, item_table, pairs_of, user_block
+from recjobs.rank.inference import Encoded
 from recjobs.rank.ranker import Ranker
 from recjobs.rank.relations.features import Related, load_related, with_relations
 from recjobs.rank.states import Candidates, UserShard, read_items
+
+MODEL_BATCH = 2048
+"""Pairs that go through the model at once: what they need fits the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -25,32 +36,54 @@ class Scorer:
 
     ranker: Ranker
     items: ItemTable
-    encoded_items: Any
+    encoded_items: Encoded
     extract: Manifest
     batch_size: int
     related: Related | None = None
 
-    def score(self, users: UserShard, candidates: Candidates) -> pa.Table:
-        """The candidates with final scores, `columns.scored_schema(tasks)`: every user, best first.
+    def score(self, users: UserShard, candidates: Candidates) -> Iterator[pa.Table]:
+        """The candidates with final scores, `columns.scored_schema(tasks)`: every user, in order, best first.
 
-        Equal scores keep retrieval order. A user without candidates gets empty lists.
+        In pieces of about `batch_size` pairs, at least one; each core works at one, so take them all. Equal scores
+        keep retrieval order. A user without candidates gets empty lists.
 
         Raises:
             ModelError: a score is not finite, or the features are not those of the ranker.
         """
-        pairs = with_relations(pairs_of(candidates), users, self.related)
-        probabilities = self._probabilities(users, pairs)
-        about = self.ranker.about
+        encoded = self.ranker.encode("user", user_block(users, self.ranker.about.spec, self._until))
+        pieces = partial(self._piece, users, candidates, encoded)
+        # A piece keeps its core busy; BLAS with threads of its own would only get in the others' way.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+            yield from threads.map(pieces, user_pieces(candidates.items.offsets, self.batch_size))
+
+    @property
+    def _until(self) -> date:
+        return self.extract.cutoffs.history_until
+
+    def _piece(self, users: UserShard, candidates: Candidates, encoded: Encoded, rows: slice) -> pa.Table:
+        users, candidates = users.part(rows), candidates.part(rows)
+        pairs, about = with_relations(pairs_of(candidates), users, self.related), self.ranker.about
+        block = PairFeatures(users, self.items, about.spec, self._until).block(pairs)
+        probabilities = self.ranker.probabilities(
+            encoded, self.encoded_items, pairs.user + rows.start, pairs.item, block, MODEL_BATCH
+        )
         lengths = candidates.items.lengths
         final = blended(pairs.standard_score, utility_of(probabilities, about.utility), lengths, about.blend_weight)
         order = best_first(final, lengths)
         return _table(users, candidates, pairs, final, probabilities, order, about.tasks)
 
-    def _probabilities(self, users: UserShard, pairs: Pairs) -> FloatArray:
-        spec, until = self.ranker.about.spec, self.extract.cutoffs.history_until
-        encoded = self.ranker.encode("user", user_block(users, spec, until))
-        block = PairFeatures(users, self.items, spec, until).block(pairs)
-        return self.ranker.probabilities(encoded, self.encoded_items, pairs.user, pairs.item, block, self.batch_size)
+
+def user_pieces(offsets: npt.NDArray[np.int64], size: int) -> list[slice]:
+    """Rows of consecutive users with about `size` candidates together: all users, at least one piece.
+
+    `offsets` int64[users + 1] are the candidates'. A user is never cut.
+    """
+    users = len(offsets) - 1
+    # Users without candidates cost something too.
+    work = offsets[1:] + np.arange(1, users + 1)
+    stops = np.flatnonzero(np.diff((work - 1) // size)) + 1
+    bounds = [0, *stops.tolist(), users]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
 def best_first(scores: FloatArray, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

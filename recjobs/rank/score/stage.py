@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recjobs import columns, storage
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from recjobs.rank.score.scoring import Scorer
 
 log = logging.getLogger(__name__)
+_PIECES_A_GROUP = 16
 COUNTS = ("users", "pairs", "candidates", "users_without_candidates")
 
 
@@ -55,14 +59,30 @@ def score_shard(task: ScoreTask, scorer: Scorer, shard: int) -> Record:
     part = columns.part_name(shard)
     users = read_users(task.extract.uri("users", part))
     candidates = read_candidates(task.search.uri("candidates", part), users)
-    table = scorer.score(users, candidates)
-    with storage.writing(storage.join(task.folder, part)) as stream:
-        pq.write_table(table, stream, compression="zstd", use_dictionary=[columns.USER])
-    pairs = len(table[columns.SCORE].combine_chunks().flatten())
+    pairs = write_scored(scorer.score(users, candidates), storage.join(task.folder, part))
     seconds = perf_counter() - started
     log.info("rank/score: shard %d, %d users, %d pairs, %.0f pairs/s", shard, len(users), pairs, pairs / seconds)
     without = int((candidates.items.lengths == 0).sum())
     return dict(zip(COUNTS, (len(users), pairs, len(candidates.items.values), without), strict=True))
+
+
+def write_scored(pieces: Iterator[pa.Table], uri: str) -> int:
+    """Writes pieces of `scored_schema`, at least one, while more are being made; returns their pairs."""
+    first = next(pieces)
+    pairs = 0
+    with (
+        storage.writing(uri) as stream,
+        pq.ParquetWriter(stream, first.schema, compression="zstd", use_dictionary=[columns.USER]) as writer,
+    ):
+        for group in _row_groups(chain([first], pieces)):
+            writer.write_table(group)
+            pairs += pc.sum(pc.list_value_length(group[columns.SCORE])).as_py() or 0
+    return pairs
+
+
+def _row_groups(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    while some := list(islice(pieces, _PIECES_A_GROUP)):
+        yield pa.concat_tables(some)
 
 
 def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:

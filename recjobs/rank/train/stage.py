@@ -20,8 +20,10 @@ from recjobs import storage
 from recjobs.manifest import Inputs, Manifest, Output
 from recjobs.rank.blend import utility_weights
 from recjobs.rank.block import Block
+from recjobs.rank.dlrm import weights_of
 from recjobs.rank.features import FeatureSpec, feature_spec
-from recjobs.rank.ranker import About, Ranker, RankerModule, save_ranker
+from recjobs.rank.ranker import About, Ranker, save_ranker
+from recjobs.rank.saved_model import RankerModule, save_module
 from recjobs.rank.train.calibrate import recentred
 from recjobs.rank.train.checks import beats_retrieval
 from recjobs.rank.train.examples import Examples
@@ -43,13 +45,15 @@ class Trained:
     """The final ranker with what the trial said of it."""
 
     ranker: Ranker
+    module: RankerModule
+    """The same, as TensorFlow saves it."""
     calibrated: Calibrated
     verdict: Verdict
     notes: tuple[str, ...]
 
 
 def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
-    """Writes `ranker/`, `ranker.json`, `metrics.json` and `calibration.png`."""
+    """Writes `ranker.npz`, `ranker.json`, `ranker/`, `metrics.json` and `calibration.png`."""
     started = perf_counter()
     spec = feature_spec(config)
     windows = sources_of(inputs, spec)
@@ -62,6 +66,7 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     )  # fmt: skip
     trained = train(examples, items, spec, config)
     save_ranker(trained.ranker, out.folder)
+    save_module(trained.module, out.folder)
     metrics = _metrics(trained, config.tasks())
     storage.write_bytes(out.uri("metrics.json"), json.dumps(metrics, indent=1).encode())
     storage.write_bytes(out.uri("calibration.png"), calibration_plot(trained.calibrated, config.tasks()))
@@ -95,8 +100,9 @@ def train(examples: Examples, items: Block, spec: FeatureSpec, config: Settings)
     )
     layouts = {"user": examples.users.layout, "item": items.layout, "pair": examples.pairs.layout}
     about = About(config.tasks(), utility, verdict.weight, spec, layouts)
+    ranker = Ranker(weights_of(model, platt.slope, platt.intercept), about)
     module = RankerModule(model, layouts, platt.slope, platt.intercept)
-    return Trained(Ranker(module, about), calibrated, verdict, tuple(notes))
+    return Trained(ranker, module, calibrated, verdict, tuple(notes))
 
 
 def _shortage(examples: Examples, split: Split, minimum: int) -> str | None:

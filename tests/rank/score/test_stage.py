@@ -14,9 +14,9 @@ import pytest
 from recjobs import columns
 from recjobs.errors import ContractError, ModelError
 from recjobs.manifest import Manifest
-from recjobs.rank.ranker import ABOUT_FILE, MODEL_FOLDER, Ranker, load_ranker
+from recjobs.rank.ranker import ABOUT_FILE, WEIGHTS_FILE, Ranker, load_ranker
 from recjobs.rank.score import stage
-from recjobs.rank.score.scoring import make_scorer
+from recjobs.rank.score.scoring import Scorer, make_scorer
 from recjobs.rank.states import Candidates, UserShard, read_candidates, read_items, read_users
 from tests.rank.conftest import TrainedNight
 from tests.rank.planted_candidates import group_of, planted_candidates, write_candidates
@@ -31,6 +31,10 @@ def scored(trained_night: TrainedNight) -> Manifest:
 @pytest.fixture(scope="module")
 def ranker(trained_night: TrainedNight) -> Ranker:
     return load_ranker(trained_night.trained.folder)
+
+
+def scored_table(scorer: Scorer, users: UserShard, candidates: Candidates) -> pa.Table:
+    return pa.concat_tables(scorer.score(users, candidates))
 
 
 def shard_of_night(trained_night: TrainedNight) -> tuple[UserShard, Candidates]:
@@ -86,7 +90,7 @@ def test_weight_0_is_retrieval_order_and_ties_keep_it(trained_night: TrainedNigh
     scores[:, 3] = scores[:, 2]
     tied = replace(candidates, scores=scores.ravel())
     plain = replace(ranker, about=replace(ranker.about, blend_weight=0.0))
-    table = make_scorer(plain, trained_night.night.extract, 1000).score(users, tied)
+    table = scored_table(make_scorer(plain, trained_night.night.extract, 1000), users, tied)
     assert table[columns.RETRIEVAL_RANK].to_pylist() == [list(range(1, 31))] * len(users)
     top = table[columns.SCORE].to_pylist()[0]
     assert top[2] == top[3]
@@ -99,7 +103,7 @@ def test_a_users_scores_do_not_depend_on_the_others(
     night = trained_night.night
     users, candidates = shard_of_night(trained_night)
     scorer = make_scorer(ranker, night.extract, 777)
-    before = scorer.score(users, candidates).to_pylist()
+    before = scored_table(scorer, users, candidates).to_pylist()
     items = np.split(candidates.items.values, candidates.items.offsets[1:-1])
     scores = np.split(candidates.scores, candidates.items.offsets[1:-1])
     emptied = [0, 7, len(users) - 1]
@@ -110,7 +114,7 @@ def test_a_users_scores_do_not_depend_on_the_others(
         [[] if row in emptied else values.tolist() for row, values in enumerate(items)],
         [[] if row in emptied else values.tolist() for row, values in enumerate(scores)],
     )
-    after = scorer.score(users, read_candidates(uri, users)).to_pylist()
+    after = scored_table(scorer, users, read_candidates(uri, users)).to_pylist()
     for row, (one, other) in enumerate(zip(before, after, strict=True)):
         if row in emptied:
             assert all(values == [] for name, values in other.items() if name != columns.USER)
@@ -147,9 +151,10 @@ def test_users_without_candidates_are_counted(trained_night: TrainedNight, tmp_p
 def test_scores_that_are_not_finite_stop_the_night(trained_night: TrainedNight, ranker: Ranker) -> None:
     users, candidates = shard_of_night(trained_night)
     scorer = make_scorer(ranker, trained_night.night.extract, 1000)
-    broken = replace(scorer, encoded_items=scorer.encoded_items * np.nan)
+    encoded = scorer.encoded_items
+    broken = replace(scorer, encoded_items=replace(encoded, rest=encoded.rest * np.nan))
     with pytest.raises(ModelError, match=r"not finite for \d+ of \d+ pairs"):
-        broken.score(users, candidates)
+        scored_table(broken, users, candidates)
 
 
 def test_other_features_than_the_rankers_stop_the_night(trained_night: TrainedNight, ranker: Ranker) -> None:
@@ -170,9 +175,8 @@ def test_a_missing_part_of_candidates_is_refused(trained_night: TrainedNight, tm
 def test_a_ranker_that_cannot_be_loaded_gives_up(trained_night: TrainedNight, tmp_path: Path) -> None:
     """With our own error, though a worker raised it: Beam's would be taken for a crash and tried again."""
     night, trained = trained_night.night, trained_night.trained
-    model = tmp_path / MODEL_FOLDER
-    model.mkdir()
-    (model / "saved_model.pb").write_bytes(b"cut")
+    model = tmp_path / WEIGHTS_FILE
+    model.write_bytes(b"cut")
     (tmp_path / ABOUT_FILE).write_bytes((Path(trained.folder) / ABOUT_FILE).read_bytes())
     inputs = night.inputs(rank__train=trained.model_copy(update={"folder": str(tmp_path)}))
     out = night.out("rank/score", "unloadable")
@@ -198,7 +202,7 @@ def test_an_empty_shard_has_an_empty_part(trained_night: TrainedNight, ranker: R
         candidates.sources[:0],
         {name: scores[:0] for name, scores in candidates.by_source.items()},
     )
-    table = make_scorer(ranker, trained_night.night.extract, 1000).score(none, no_candidates)
+    table = scored_table(make_scorer(ranker, trained_night.night.extract, 1000), none, no_candidates)
     assert table.num_rows == 0
     assert table.schema.equals(columns.scored_schema(("click", "purchase")))
 

@@ -8,10 +8,13 @@ from recjobs.rank.train.calibrate import (
     calibration_error,
     cross_fitted,
     fit_platt,
+    identity,
     recentred,
     reliability,
     task_metrics,
 )
+from recjobs.rank.train.plots import calibration_plot
+from recjobs.rank.train.trial import Calibrated
 
 SIZE = 40_000
 
@@ -72,6 +75,52 @@ def test_reliability_groups_hold_equal_predicted_outcomes() -> None:
     np.testing.assert_allclose(predicted * mass, (predicted * mass).mean(), rtol=0.05)
     np.testing.assert_allclose(observed, predicted, rtol=0.15)
     assert mass.sum() == SIZE
+
+
+def test_the_calibration_error_is_the_share_of_outcomes_that_are_promised_wrongly() -> None:
+    """Of 1000 pairs each: 10 % promised and 15 % came, 30 % promised and 30 % came. 50 of 450 outcomes are amiss."""
+    probability = np.repeat([0.1, 0.3], 1000)
+    place = np.arange(1000)
+    label = np.concatenate([place * 15 % 100 < 15, place * 30 % 100 < 30])
+    assert label.sum() == 450
+    error = calibration_error(probability, label, np.ones(2000, np.float32))
+    assert error == pytest.approx(50 / 450, rel=0.05)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, 0.0), (1.5, 0.5), (0.5, 0.5)])
+def test_the_calibration_error_of_known_chances(factor: float, expected: float) -> None:
+    """Outcomes fall by known chances, predicted `factor` times too high; pairs are sampled and weighted back."""
+    random = np.random.default_rng(1)
+    chance = random.beta(2, 18, 200_000)
+    label = random.random(len(chance)) < chance
+    taken = label | (random.random(len(chance)) < 0.25)
+    weight = np.where(label, 1.0, 4.0).astype(np.float32)[taken]
+    metrics = task_metrics((chance[taken] * factor).astype(np.float32), label[taken], weight)
+    assert metrics["calibration_error"] == pytest.approx(expected, abs=0.04)
+
+
+def test_the_picture_has_a_panel_for_each_head_with_its_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    drawn: list[tuple[np.ndarray, np.ndarray]] = []
+    plot = Axes.plot
+
+    def spy(self: Axes, *arguments: np.ndarray, **styles: object) -> object:
+        drawn.append(arguments)  # type: ignore[arg-type]
+        return plot(self, *arguments, **styles)
+
+    monkeypatch.setattr(Axes, "plot", spy)
+    random = np.random.default_rng(2)
+    chance = random.beta(2, 18, (20_000, 2)).astype(np.float32)
+    labels, weight = random.random(chance.shape) < chance, np.ones(len(chance), np.float32)
+    picture = calibration_plot(Calibrated(identity(2), chance, labels, weight), ("click", "purchase"))
+    assert picture.startswith(b"\x89PNG")
+    curves = drawn[1::2]
+    for task, (predicted, observed) in enumerate(curves):
+        expected = reliability(chance[:, task], labels[:, task], weight)[:2]
+        np.testing.assert_array_equal([predicted, observed], expected)
+        np.testing.assert_allclose(predicted, observed, rtol=0.25)
+    assert len(curves) == 2
 
 
 def test_metrics_of_one_class_say_none() -> None:

@@ -13,9 +13,11 @@ import pytest
 
 from recjobs import columns, storage
 from recjobs.errors import ContractError, MissingInputError, ModelError
-from recjobs.manifest import Inputs
+from recjobs.manifest import Inputs, Manifest
+from recjobs.rank.block import Block
 from recjobs.rank.features import feature_spec
 from recjobs.rank.ranker import load_ranker
+from recjobs.rank.saved_model import MODEL_FOLDER
 from recjobs.rank.states import end_of
 from recjobs.rank.train import stage
 from recjobs.rank.train.examples import Examples
@@ -75,7 +77,7 @@ def test_the_calibrated_rate_is_the_observed_one(trained_night: TrainedNight) ->
     np.testing.assert_allclose(weight @ found, weight @ (examples.first < NEVER), rtol=1e-3)
 
 
-def test_the_saved_model_scores_as_the_one_in_memory(trained_night: TrainedNight) -> None:
+def test_the_saved_ranker_scores_as_the_one_in_memory(trained_night: TrainedNight) -> None:
     """Trained again in memory from the same examples: reproducible, and saving changes nothing."""
     night, trained = trained_night.night, trained_night.trained
     examples, items = examples_of(night), sources_of(night).item_table().block
@@ -94,6 +96,21 @@ def test_the_saved_model_scores_as_the_one_in_memory(trained_night: TrainedNight
         for ranker in (again, saved)
     ]
     np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(served(trained, examples, items), results[0], rtol=1e-3, atol=1e-5)
+
+
+def served(trained: Manifest, examples: Examples, items: Block) -> np.ndarray:
+    """What TensorFlow gives with the SavedModel."""
+    import tensorflow as tf
+
+    module = tf.saved_model.load(trained.uri(MODEL_FOLDER))
+    users, table = (
+        getattr(module, f"encode_{name}")(block.dense, block.sparse)
+        for name, block in (("user", examples.users), ("item", items))
+    )
+    rows = [rows.astype(np.int32) for rows in (examples.user, examples.item)]
+    found: np.ndarray = module.probabilities(users, table, *rows, examples.pairs.dense, examples.pairs.sparse).numpy()
+    return found
 
 
 def test_with_random_outcomes_it_keeps_retrieval_order_and_warns(tmp_path: Path) -> None:
