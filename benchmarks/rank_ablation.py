@@ -18,6 +18,7 @@ from benchmarks.quality.cases import DATA_SETS, DataSet
 from benchmarks.quality.measuring import Asked, measured
 from benchmarks.quality.ours import FINISHED
 from benchmarks.quality.running import COMPOSE, import_once, work_folder
+from recjobs import columns
 from recjobs.cli.printing import log_progress, print_table
 from recjobs.settings import home, parse_overrides
 
@@ -29,8 +30,11 @@ GROUPS: dict[str, list[str]] = {
     "user": ["user:*"],
     "item": ["item:*"],
     "item counts and trends": ["item:log_count_*", "item:trend_*", "item:share_*"],
-    "retrieval": [f"pair:{name}" for name in ("retrieval_*", "*rank", "filled", "from_*", "*score_*", "standard_*")]
-    + ["pair:closeness_*"],
+    "retrieval": [
+        *(f"pair:{name}" for name in ("retrieval_*", "*rank", "filled")),
+        *(f"pair:*_{source}" for source in columns.SCORED_SOURCES),
+    ],
+    "relations": [f"pair:*{name}_*" for name in ("near", "next", "together", "linked", "alike")],
     "history with the item": [f"pair:{name}" for name in ("*pair_*", "never_had*", "*visit*", "last_item")],
     "rhythm of visits": [
         *(f"user:{name}" for name in ("log_visits", "log_basket", "explorer_rate", "log_interval", "user_due")),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from recjobs.explain.finding import EXTRACT, RANKER, SCORE, SEARCH, Night, part_
 from recjobs.explain.groups import group_of
 from recjobs.rank.blend import utility_of
 from recjobs.rank.block import Block, stacked
-from recjobs.rank.features import PairFeatures, item_table, pairs_of, user_block
+from recjobs.rank.features import FeatureSpec, PairFeatures, item_table, pairs_of, user_block
+from recjobs.rank.relations.features import Related, learn_related, load_related, with_relations
 from recjobs.rank.states import read_candidates, read_items, read_users
 
 BLOCKS = ("user", "item", "pair")
@@ -118,21 +120,29 @@ def _ordered(
     return tuple(sorted(effects, key=lambda effect: -abs(effect.utility)))
 
 
-def _blocks(night: Night, spec: Any, user: str, item: int) -> tuple[dict[str, Block], dict[str, Block]]:
+def _blocks(night: Night, spec: FeatureSpec, user: str, item: int) -> tuple[dict[str, Block], dict[str, Block]]:
     """The pair's three blocks, a row each, and what is usual in their stead."""
     extract, part = night.manifests[EXTRACT], part_of(night, user)
     until = extract.cutoffs.history_until
     users = read_users(extract.uri("users", part))
     items = item_table(read_items(extract), spec, until)
-    pairs = pairs_of(read_candidates(night.manifests[SEARCH].uri("candidates", part), users))
     at = users.ids.index(pa.scalar(user)).as_py()
-    own = pairs.take(pairs.user == at)
-    described = PairFeatures(users, items, spec, until).block(own)
+    alone = slice(at, at + 1)
+    candidates = read_candidates(night.manifests[SEARCH].uri("candidates", part), users).part(alone)
+    own = with_relations(pairs_of(candidates), users.part(alone), _related(night, spec))
+    described = PairFeatures(users.part(alone), items, spec, until).block(own)
     place = int(np.flatnonzero(own.item == item)[0])
     whole = {"user": user_block(users, spec, until), "item": items.block, "pair": described}
     rows = {"user": at, "item": item, "pair": place}
     mine = {name: block.take(np.array([rows[name]])) for name, block in whole.items()}
     return mine, {name: _usual(block, skip=int(name == "item")) for name, block in whole.items()}
+
+
+def _related(night: Night, spec: FeatureSpec) -> Related | None:
+    """How items are related as of that night, learnt again: scoring does not keep it."""
+    with TemporaryDirectory() as folder:
+        learn_related(night.manifests[EXTRACT], spec, night.settings.beam, folder)
+        return load_related(read_items(night.manifests[EXTRACT]), spec, folder)
 
 
 def _usual(block: Block, *, skip: int) -> Block:
