@@ -60,7 +60,7 @@ def write_vectors(inputs: Inputs) -> None:
     """Items of a group lie near each other."""
     items = pl.read_parquet(inputs["extract"].uri("items.parquet"))
     group = items[ITEM].str.slice(1).cast(pl.Int32).to_numpy() % 4
-    vectors = np.eye(4, 6)[group] + 0.1 * np.random.default_rng(0).normal(size=(items.height, 6))
+    vectors = np.eye(4)[group] + 0.1 * np.random.default_rng(0).normal(size=(items.height, 4))
     frame = items.select(columns.ITEM_INDEX, ITEM).with_columns(
         pl.Series(columns.VECTOR, vectors.astype(np.float32).tolist(), dtype=pl.List(pl.Float32))
     )
