@@ -62,7 +62,7 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     """
     started = time.perf_counter()
     unknown = require_names(inputs, config)
-    loading = loading_of(inputs, config, out)
+    loading = loading_of(inputs, config, out.folder)
     catalogue, books = loading.catalogue(), loading.books()
     _require_items(catalogue, books, config.compose, loading.items_uri)
     _write_rules(catalogue, books, config.compose, out)
@@ -223,15 +223,15 @@ def _compose(workshop: Workshop, files: ShardFiles) -> Tally:
     return compose_shard(files, workshop)
 
 
-def loading_of(inputs: Inputs, config: Settings, out: Output | Manifest) -> Loading:
-    """What workers are to load for a run that reads `inputs` and writes to `out`, or that has written it."""
+def loading_of(inputs: Inputs, config: Settings, folder: str) -> Loading:
+    """What workers are to load for a run that reads `inputs` and writes to `folder`, or that has written it."""
     end = datetime.combine(inputs.cutoffs.history_until + timedelta(days=1), datetime.min.time(), UTC)
     return Loading(
         inputs["extract"].uri("items.parquet"),
         inputs["retrieve/search"].uri("similar.parquet"),
-        out.uri(POPULARITY_FILE),
+        storage.join(folder, POPULARITY_FILE),
         inputs["retrieve/search"].uri("item_vectors.parquet"),
-        out.uri(CLUSTERS_FILE),
+        storage.join(folder, CLUSTERS_FILE),
         inputs.ds,
         int(end.timestamp()),
         config.seed,

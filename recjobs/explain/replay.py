@@ -60,7 +60,7 @@ class Replay:
 
 def replay(night: Night, user: str, item: int, surface: str) -> Replay:
     """The making of `user`'s list on `surface`, watched for item_index `item`."""
-    workshop = loading_of(night.inputs, night.compose_settings, night.manifests[COMPOSE]).workshop()
+    workshop = loading_of(night.inputs, night.compose_settings, night.manifests[COMPOSE].folder).workshop()
     shelf = workshop.shelves[surface]
     part = part_of(night, user)
     scored_uri = night.manifests[SCORED].uri("scored", part)
