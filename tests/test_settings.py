@@ -169,12 +169,13 @@ def test_only_the_offending_value_is_shown_with_what_it_is_for(config: Path) -> 
         MINIMAL + "[retrieve.train]\nheads = 3\nlist_device = 'app'\n[extract]\n" + f"history_length = '{'9' * 300}x'"
     )
     with pytest.raises(SettingsError) as caught:
-        load_settings(str(config), {"retrieve.train.epochs": 0, "database.url.x": "sesame"})
+        load_settings(str(config), {"retrieve.search.candidates": 0, "database.url.x": "sesame"})
     lines = str(caught.value).splitlines()
     assert (
-        "  retrieve.train.epochs: Input should be greater than or equal to 1, got 0. Passes over the training"
+        "  retrieve.search.candidates: Input should be greater than or equal to 1, got 0. Candidates per user"
         in str(caught.value)
     )
+    assert "  retrieve.train: list_device 'app' is read only where context has \"device\"." in lines
     assert "sesame" not in str(caught.value)
     assert max(map(len, lines)) < 320
     assert "{" not in str(caught.value), "no section as a whole"
