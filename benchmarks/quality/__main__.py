@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     overrides = parse_overrides(chosen.set)
     for name in chosen.data or [*DATA_SETS, MARKETPLACE]:
         if name == MARKETPLACE:
-            marketplace.main(chosen.seeds[0], overrides)
+            marketplace.main(chosen.seeds[0], overrides, UNTIL[chosen.until])
             continue
         data_set, source = DATA_SETS[name], Path(chosen.source) / DATA_SETS[name].source
         if not source.exists():

@@ -30,10 +30,18 @@ from benchmarks.quality import blanking
 from benchmarks.quality.cases import Case
 from benchmarks.quality.figures import ranked_lists, recalls
 from benchmarks.quality.observer import observed_chances
-from benchmarks.quality.ours import RETRIEVAL, TOWERS, candidate_lists, item_matrix, tower_scorer
+from benchmarks.quality.ours import (
+    FINISHED,
+    RETRIEVAL,
+    TOWERS,
+    candidate_lists,
+    finished_lists,
+    item_matrix,
+    tower_scorer,
+)
 from benchmarks.quality.problem import Problem, counted, load_problem
 from benchmarks.quality.ranking import Lists, Scorer, Scores, best_lists
-from benchmarks.quality.running import SEARCH, needed_steps, trained_in_full, work_folder
+from benchmarks.quality.running import COMPOSE, SEARCH, needed_steps, trained_in_full, work_folder
 from recjobs import columns as c
 from recjobs.cli.printing import print_table
 from recjobs.manifest import Manifest, load
@@ -122,11 +130,11 @@ class World:
         return self.settings.marketplace
 
 
-def main(seed: int, overrides: Mapping[str, Any]) -> None:
+def main(seed: int, overrides: Mapping[str, Any], until: str = SEARCH) -> None:
     """Generates, runs the stages, judges, and writes `marketplace.json` and `.png` below work/quality."""
     from benchmarks.quality.marketplace_picture import draw
 
-    world = run_world(seed, overrides)
+    world = run_world(seed, overrides, until=until)
     rows, target = judged(world, seed), work_folder() / "marketplace.json"
     content = {
         "ds": str(world.case.ds),
@@ -287,6 +295,8 @@ def _whole(world: World, eligible: Mask | None = None) -> dict[str, Lists]:
     lists = {method: _lists(world, scorer, eligible) for method, scorer in scorers.items()}
     if eligible is None:
         lists[RETRIEVAL] = candidate_lists(world.steps[SEARCH], world.problem, None, LENGTH)
+        if COMPOSE in world.steps:
+            lists[FINISHED] = finished_lists(world.steps[COMPOSE], world.problem, "home", LENGTH)
     return lists
 
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from recjobs import __version__
-from recjobs.cli import data, database, doctor, forget, judge, lists, runs, vectors
+from recjobs.cli import data, database, doctor, explain, forget, ideas, judge, lists, runs, vectors
 from recjobs.cli.printing import log_progress, progress
 from recjobs.errors import RecjobsError
 
@@ -29,6 +29,8 @@ app.command(rich_help_panel=_DATA)(data.generate)
 app.add_typer(data.importers, name="import", rich_help_panel=_DATA)
 app.command(rich_help_panel=_LISTS)(lists.show)
 app.command(rich_help_panel=_LISTS)(lists.similar)
+app.command(rich_help_panel=_LISTS)(explain.explain)
+app.command(rich_help_panel=_LISTS)(ideas.ideas)
 app.command(rich_help_panel=_LISTS)(vectors.vectors)
 app.command(rich_help_panel=_LISTS)(lists.versions)
 app.command(rich_help_panel=_LISTS)(lists.promote)

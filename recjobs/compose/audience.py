@@ -13,7 +13,7 @@ import pyarrow as pa
 from recjobs import columns
 from recjobs.compose.config import ComposeConfig
 from recjobs.compose.popularity import Popularity
-from recjobs.compose.segments import own_segment
+from recjobs.compose.segments import own_segments
 from recjobs.ragged import flat_lists, rows_of
 
 ROW = "row"
@@ -40,8 +40,13 @@ class Audience:
     user_id: pa.Array
     cold: npt.NDArray[np.bool_]
     """Users with fewer than `cold_threshold` events."""
-    segment: npt.NDArray[np.int32]
-    """Each user's most specific segment with support: its position in `Popularity.segments`."""
+    events: npt.NDArray[np.int64]
+    """How many events each user has."""
+    segments: npt.NDArray[np.int32]
+    """[users, levels]: each user's segments with support, as positions in `Popularity.segments`, most specific first.
+
+    Behind them 0, which is `all`.
+    """
     pairs: pl.DataFrame
     """`row`, `item_index`, `type`, `last`: what each user ever did, once for each event type; last in Unix seconds."""
     history: pl.DataFrame
@@ -52,6 +57,12 @@ class Audience:
         """Users in the block."""
         return len(self.user_id)
 
+    @property
+    def segment(self) -> npt.NDArray[np.int32]:
+        """Each user's most specific segment with support."""
+        own: npt.NDArray[np.int32] = self.segments[:, 0]
+        return own
+
     def pairs_of(self, types: set[int]) -> pl.DataFrame:
         """The (`row`, `item_index`) that had an event of `types`, each once."""
         return self.pairs.filter(pl.col(TYPE).is_in(sorted(types))).select(ROW, columns.ITEM_INDEX).unique()
@@ -60,12 +71,12 @@ class Audience:
 def audience_of(users: pa.Table, config: ComposeConfig, popularity: Popularity) -> Audience:
     """The users of `users`, a slice of `extract`'s user states."""
     frame = pl.DataFrame(pl.from_arrow(users.select([columns.USER, columns.N_EVENTS, *config.segment_by])))
-    segments = own_segment(frame, config.segment_by, popularity.segments[1:], popularity.segments[0])
-    codes = {name: code for code, name in enumerate(popularity.segments)}
+    events = frame[columns.N_EVENTS].fill_null(0).to_numpy().astype(np.int64)
     return Audience(
         user_id=users.column(columns.USER).combine_chunks(),
-        cold=(frame[columns.N_EVENTS].fill_null(0) < config.cold_threshold).to_numpy(),
-        segment=segments.replace_strict(codes, return_dtype=pl.Int32).to_numpy(),
+        cold=events < config.cold_threshold,
+        events=events,
+        segments=own_segments(frame, config.segment_by, popularity.segments),
         pairs=_pairs(users),
         history=_latest_first(_long(users, columns.HISTORY_ITEM, columns.HISTORY_TYPE)),
     )

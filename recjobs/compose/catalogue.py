@@ -19,9 +19,11 @@ _NEEDED = [
     columns.ITEM_INDEX,
     columns.ITEM,
     columns.TITLE,
+    columns.CATEGORY,
     columns.AVAILABLE,
     columns.CREATED_AT,
     columns.FIRST_EVENT,
+    columns.N_EVENTS,
 ]
 
 
@@ -37,6 +39,12 @@ class Catalogue:
     """[I + 1]: available, not excluded, and let in by the rules; False at 0."""
     new: npt.NDArray[np.bool_]
     """[I + 1]: created, or first seen where `created_at` is unknown, in the last `new_days` days."""
+    category: pl.Series
+    """String[I + 1]; null where it is unknown."""
+    events: npt.NDArray[np.int64]
+    """[I + 1]: events of each item until `history_until`; 0 at 0."""
+    age: npt.NDArray[np.float64]
+    """[I + 1]: days since the item was created, or else first seen; infinite where neither is known."""
 
     @property
     def size(self) -> int:
@@ -74,6 +82,7 @@ def load_catalogue(uri: str, config: ComposeConfig, ds: date) -> Catalogue:
     tomorrow = datetime.combine(ds + timedelta(days=1), time(), UTC)
     flags = frame.select(
         (pl.col(columns.AVAILABLE).fill_null(True) & ~pl.col(columns.ITEM).is_in(config.exclude_items)).alias("shown"),
+        ((pl.lit(tomorrow) - born).dt.total_seconds() / 86_400.0).fill_null(np.inf).alias("age"),
         ((born >= tomorrow - timedelta(days=config.new_days)) & (born < tomorrow)).fill_null(False).alias("new"),
     )
     missing = pl.Series([None], dtype=pl.String)
@@ -83,6 +92,9 @@ def load_catalogue(uri: str, config: ComposeConfig, ds: date) -> Catalogue:
         title=pl.concat([missing, frame.select(pl.coalesce(columns.TITLE, columns.ITEM)).to_series()]),
         eligible=np.r_[False, flags["shown"].to_numpy() & allowed],
         new=np.r_[False, flags["new"].to_numpy()],
+        category=pl.concat([missing, frame[columns.CATEGORY].cast(pl.String)]),
+        age=np.r_[np.inf, flags["age"].to_numpy()],
+        events=np.r_[0, frame[columns.N_EVENTS].fill_null(0).to_numpy()].astype(np.int64),
     )
 
 

@@ -31,7 +31,7 @@ def faults_of(lists: pa.Table, users: pa.Array, catalogue: Catalogue, length: in
     items, lengths = flat_lists(lists.column(ITEM))
     scores, _ = flat_lists(lists.column(SCORE))
     rows = rows_of(lengths)
-    flat = pl.DataFrame({"row": rows, ITEM: items})
+    flat = pl.DataFrame({"row": rows, ITEM: items}, schema_overrides={ITEM: pl.String})
     shown = catalogue.item_id.filter(pl.Series(catalogue.eligible))
     same_list = rows[1:] == rows[:-1]
     rising = rows[1:][same_list & (scores[1:] > scores[:-1])]

@@ -1,8 +1,8 @@
 """Lists that are never short: what a user gets where the models have nothing, or too little, to say.
 
-The sources in their order: the user's segment, what is popular overall, any eligible item by its index, and last, only
-where nothing else is left, the items that the no-repeat rule would have kept away. A full list comes before
-no-repeat; how often that happened is counted (`Origin.REPEAT`).
+The sources in their order: the user's segments, most specific first, what is popular overall, any eligible item by its
+category and index, and last, only where nothing else is left, the items that the no-repeat rule would have kept away. A
+full list comes before no-repeat; how often that happened is counted (`Origin.REPEAT`).
 """
 
 from __future__ import annotations
@@ -23,16 +23,21 @@ STEP_DOWN = 1e-4
 """How far, relative to a list's lowest model score (at least to 1), each item without one lies below the item above."""
 
 _TURN = "turn"
+_LEAST_SHARE = 1e-6
+"""So that what has no share comes after all that has."""
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """Gives cold users their segment's list and their candidates by turns, the segment's first.
+    """Gives cold users places of their segment's list among their candidates', the fewer, the more events they have.
 
-    An item on both keeps its earlier place. An item of the segment's list takes the score of the next candidate
-    below it, so that scores stay those of the model and never rise.
+    Of a user with n of `threshold` events `share` × (1 - n / threshold) of the places, spread evenly: by turns, the
+    segment's first, where that is a half. An item on both lists keeps its earlier place. An item of the segment's list
+    takes the score of the next candidate below it, so that scores stay those of the model and never rise.
     """
 
+    threshold: int
+    share: float = 0.5
     name: str = "cold_start"
 
     def __call__(self, lists: pl.DataFrame, scene: Scene) -> Stepped:
@@ -43,7 +48,9 @@ class ColdStart:
         is_cold = pl.Series(cold[lists[ROW].to_numpy()], dtype=pl.Boolean)
         towers, warm = lists.filter(is_cold), lists.filter(~is_cold)
         wanted = np.where(cold, scene.length, 0).astype(np.int64)
-        blended = _by_turns(popular_items(scene, LISTS.to_frame(), wanted, repeats=False), towers)
+        known = scene.audience.events / max(self.threshold, 1)
+        shares = np.clip(self.share * (1 - known), _LEAST_SHARE, 1 - _LEAST_SHARE)
+        blended = _by_turns(popular_items(scene, LISTS.to_frame(), wanted, repeats=False), towers, shares)
         after = pl.concat([warm, blended]).sort(ROW, maintain_order=True)
         moved = count_moved(towers, blended, scene)
         return Stepped(after, added=after.height - lists.height, moved=moved)
@@ -73,7 +80,8 @@ def popular_items(scene: Scene, present: pl.DataFrame, wanted: Ints, *, repeats:
     short = pl.Series(wanted > 0, dtype=pl.Boolean)
     there = present.filter(short.gather(present[ROW])).select(ROW, ITEM_INDEX)
     everywhere = np.zeros(scene.audience.size, np.int32)
-    sources = [(scene.audience.segment, True), (everywhere, True), *([(everywhere, False)] if repeats else [])]
+    levels = [(np.ascontiguousarray(level), True) for level in scene.audience.segments.T]
+    sources = [*levels, (everywhere, True), *([(everywhere, False)] if repeats else [])]
     found = [LISTS.to_frame()]
     for segments, keep_barred_out in sources:
         if not wanted.any():
@@ -123,12 +131,14 @@ def _origins(segments: npt.NDArray[np.int32], weights: npt.NDArray[np.float64], 
     return pl.Series(np.where(segments > 0, Origin.SEGMENT, overall).astype(np.int8))
 
 
-def _by_turns(popular: pl.DataFrame, towers: pl.DataFrame) -> pl.DataFrame:
+def _by_turns(popular: pl.DataFrame, towers: pl.DataFrame, shares: npt.NDArray[np.float64]) -> pl.DataFrame:
+    """Both lists as one in which `popular` has about the user's share of any first places."""
     turns = [
-        lists.with_columns(pl.Series(_TURN, 2 * places_in_runs(lists[ROW].to_numpy()) + second))
-        for second, lists in enumerate((popular, towers))
+        lists.with_columns(pl.Series(_TURN, (places_in_runs(lists[ROW].to_numpy()) + 0.5) / own[lists[ROW].to_numpy()]))
+        for lists, own in ((popular, shares), (towers, 1 - shares))
     ]
-    blended = pl.concat(turns).sort(ROW, _TURN).unique([ROW, ITEM_INDEX], keep="first", maintain_order=True)
+    ordered = pl.concat(turns).sort(ROW, _TURN, maintain_order=True)
+    blended = ordered.unique([ROW, ITEM_INDEX], keep="first", maintain_order=True)
     return blended.drop(_TURN).with_columns(pl.col(SCORE).backward_fill().over(ROW))
 
 

@@ -56,7 +56,7 @@ def _segment_row(
     rest = overall[: 2 * length][~np.isin(overall[: 2 * length], own)][: length - len(own)]
     items = np.r_[own, rest]
     name = popularity.segments[code]
-    reasons = segment_reasons(name, items, popularity, catalogue.new, length) if with_reasons else [""] * len(items)
+    reasons = segment_reasons(name, items, popularity, catalogue, length) if with_reasons else [""] * len(items)
     return {
         columns.SEGMENT: name,
         ITEM: catalogue.item_id.gather(items).to_list(),

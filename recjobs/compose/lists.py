@@ -141,7 +141,7 @@ def _compose_block(
     users: pa.Table, scored: pa.Table, scored_uri: str, workshop: Workshop, writers: Mapping[str, pq.ParquetWriter]
 ) -> Tally:
     audience = audience_of(users, workshop.config, workshop.popularity)
-    candidates = _candidates(scored, scored_uri)
+    candidates = candidate_lists(scored, scored_uri)
     total = Tally(users=audience.size, cold=int(audience.cold.sum()))
     for surface, shelf in workshop.shelves.items():
         scene = shelf.scene(audience)
@@ -153,7 +153,12 @@ def _compose_block(
     return total
 
 
-def _candidates(scored: pa.Table, uri: str) -> pl.DataFrame:
+def candidate_lists(scored: pa.Table, uri: str) -> pl.DataFrame:
+    """Scored candidates as the table that steps pass on (`LISTS`).
+
+    Raises:
+        ModelError: a score is not finite.
+    """
     items, lengths = flat_lists(scored.column(ITEM_INDEX))
     scores, _ = flat_lists(scored.column(SCORE))
     bad = int((~np.isfinite(scores)).sum())

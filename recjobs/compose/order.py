@@ -8,6 +8,7 @@ from datetime import date
 from recjobs.compose.boosts import Boosts
 from recjobs.compose.caps import Caps
 from recjobs.compose.chance import Seed
+from recjobs.compose.cold_items import ColdItems, Passes
 from recjobs.compose.config import ComposeConfig, SurfaceConfig
 from recjobs.compose.cut import Cut
 from recjobs.compose.dither import Dither
@@ -44,13 +45,23 @@ class Plan:
 
 
 def steps_of(
-    config: ComposeConfig, neighbours: Neighbours, words: EventWords, plan: Plan | None = None
+    config: ComposeConfig,
+    neighbours: Neighbours,
+    words: EventWords,
+    passes: Passes | None = None,
+    plan: Plan | None = None,
 ) -> tuple[Step, ...]:
-    """The steps between scored candidates and finished lists, first to last; without a `plan` those of no rules."""
+    """The steps between scored candidates and finished lists, first to last.
+
+    `passes` is what cold items go by; without a `plan` there are no rules.
+    """
+    content: tuple[Step, ...] = (ColdItems(passes),) if passes is not None else ()
+    cold = ColdStart(config.cold_threshold, config.cold_share)
     rules = () if plan is None else _diversity(plan)
     filters = (Filters(plan.book.allowed),) if plan is not None and plan.book.filters else ()
     boosts = (Boosts(plan.book.boost),) if plan is not None and plan.book.boost.any() else ()
-    steps: tuple[Step, ...] = (*filters, Eligibility(), NoRepeat(), ByScore(), *boosts, ColdStart(), *rules, Fill())
+    chosen: tuple[Step, ...] = (*content, *filters, Eligibility(), NoRepeat(), ByScore())
+    steps: tuple[Step, ...] = (*chosen, *boosts, cold, *rules, Fill())
     if config.reasons == "none":
         return steps
     return (*steps, Reasons(neighbours, words, config.reason_history))

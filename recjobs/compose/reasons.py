@@ -2,13 +2,16 @@
 
 In order of precedence:
 
-1. `buy again`: the user bought the item before.
+1. `buy again`: the user bought the item before. `you looked at this before`: another event of positive weight.
 2. `because you bought T`, `because you viewed T`, `because you added T to your cart`, `because of T` (other event
-   types): the item is among the `reason_neighbours` nearest of T, one of the user's last `reason_history` distinct
-   items; the latest such T, with the user's latest event on it. Items the user disliked are never named.
-3. `popular in V`: among the items with the highest weight in the user's segment V, as many as a list is long.
+   types): the item is like T, one of the user's last `reason_history` distinct items; of several the one it is nearest
+   to, then the latest, with the user's latest event on it. Items the user disliked are never named. Alike are items of
+   which one is among the `reason_neighbours` nearest of the other, and that among twice as many of its own: what is
+   near to everything, as bestsellers and odd ends are, is no reason.
+3. `popular with people in GB aged 25-34`: among the items with the highest weight in a segment of the user's, as many
+   as a list is long; the most specific such segment.
 4. `popular now`: the same, over all users.
-5. `new`: created, or first seen, in the last `new_days` days.
+5. `new in C`: created, or first seen, in the last `new_days` days, and of category C; `new` where that is unknown.
 6. `picked for you`: the models put it here. `available now`: nothing but the catalogue did.
 """
 
@@ -24,8 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recjobs import columns, storage
-from recjobs.columns import ITEM_INDEX, REASON
+from recjobs.columns import GLOBAL_SEGMENT, ITEM_INDEX, REASON
 from recjobs.compose.audience import PLACE, ROW, TYPE
+from recjobs.compose.catalogue import Catalogue
 from recjobs.compose.popularity import Popularity
 from recjobs.compose.rules import first_of_each
 from recjobs.compose.segments import spoken
@@ -40,8 +44,15 @@ PHRASES = {
     "cart": "because you added {} to your cart",
 }
 OTHER_PHRASE = "because of {}"
-BUY_AGAIN, POPULAR_IN, POPULAR_NOW = "buy again", "popular in {}", "popular now"
-NEW, PICKED, AVAILABLE = "new", "picked for you", "available now"
+BUY_AGAIN, SEEN, POPULAR_WITH, POPULAR_NOW = (
+    "buy again",
+    "you looked at this before",
+    "popular with {}",
+    "popular now",
+)
+NEW, NEW_IN, PICKED, AVAILABLE = "new", "new in {}", "picked for you", "available now"
+_PATH_END = r"([^/>|]*[^/>|\s])\s*[/>|\s]*$"
+"""The last part of a category's path."""
 
 _KEY = "key"
 _CAUSE = "cause"
@@ -53,7 +64,7 @@ class Neighbours:
 
     items: npt.NDArray[np.int32]
     starts: Ints
-    """[I + 2]: where the neighbours of each item index begin in `items`."""
+    """[I + 2]: where the neighbours of each item index begin in `items`; each item's nearest first."""
 
     @property
     def lengths(self) -> Ints:
@@ -61,21 +72,28 @@ class Neighbours:
         return np.diff(self.starts)
 
 
-def load_neighbours(uri: str, size: int, at_most: int) -> Neighbours:
-    """The `at_most` nearest of each of `size` items, from `retrieve/search`'s similar.parquet."""
+def load_neighbours(uri: str, size: int, at_most: int, *, mutual: bool = False) -> Neighbours:
+    """The `at_most` nearest of each of `size` items, from `retrieve/search`'s similar.parquet.
+
+    With `mutual` only those that have it among twice as many nearest of their own.
+    """
     with storage.reading(uri) as stream:
         table = pq.read_table(stream, columns=[columns.ITEM_INDEX, columns.SIMILAR_INDEX])
-    return neighbours_of(table, size, at_most)
+    return neighbours_of(table, size, at_most, mutual=mutual)
 
 
-def neighbours_of(table: pa.Table, size: int, at_most: int) -> Neighbours:
+def neighbours_of(table: pa.Table, size: int, at_most: int, *, mutual: bool = False) -> Neighbours:
     """`load_neighbours` of a table in memory."""
     owners = table.column(columns.ITEM_INDEX).to_numpy().astype(np.int64)
     items, lengths = flat_lists(table.column(columns.SIMILAR_INDEX))
-    near = places(lengths) < at_most
-    owner = np.repeat(owners, lengths)[near]
-    order = np.argsort(owner, kind="stable")
-    starts = np.r_[0, np.cumsum(np.bincount(owner, minlength=size + 1))].astype(np.int64)
+    owner, place = np.repeat(owners, lengths), places(lengths)
+    near = place < at_most
+    if mutual:
+        back = place < 2 * at_most
+        near &= np.isin(owner * (size + 1) + items, items[back] * np.int64(size + 1) + owner[back])
+    kept = owner[near]
+    order = np.argsort(kept, kind="stable")
+    starts = np.r_[0, np.cumsum(np.bincount(kept, minlength=size + 1))].astype(np.int64)
     return Neighbours(items[near][order].astype(np.int32), starts)
 
 
@@ -118,17 +136,13 @@ class Reasons:
 
     def __call__(self, lists: pl.DataFrame, scene: Scene) -> Stepped:
         """The lists with their reasons."""
-        items, rows = lists[ITEM_INDEX].to_numpy(), lists[ROW].to_numpy()
-        segments = scene.audience.segment[rows]
+        items = lists[ITEM_INDEX].to_numpy()
         bought = scene.audience.pairs_of(set(self.words.purchases))
-        popular = _popular_keys(scene.popularity, scene.catalogue.size, scene.length)
         facts = self._causes(lists, scene).with_columns(
             again=scene.among(lists, pl.Series(scene.keys(bought))),
-            in_segment=_popular(scene, segments, items, popular),
-            now=_popular(scene, np.zeros_like(segments), items, popular),
-            new=pl.Series(scene.catalogue.new[items]),
-            segment=pl.Series([spoken(name) for name in scene.popularity.segments], dtype=pl.String).gather(segments),
-            own=pl.Series(segments > 0),
+            seen=scene.among(lists, pl.Series(scene.keys(scene.audience.pairs_of(set(self.words.phrases))))),
+            popular=popular_words(scene, lists),
+            new=new_words(scene.catalogue).gather(items),
             origin=lists[ORIGIN],
         )
         return Stepped(lists.with_columns(facts.select(_sentence().alias(REASON)).to_series()))
@@ -147,10 +161,11 @@ class Reasons:
                 _KEY: scene.catalogue.keys(rows, nearby),
                 _CAUSE: np.repeat(causes, counts),
                 TYPE: np.repeat(past[TYPE].to_numpy(), counts),
+                PLACE: places(counts),
             }
-        )
-        # Latest first within a user, so the first of a key is the latest cause.
-        first = brought.filter(pl.col(_KEY).is_in(listed.implode())).unique(_KEY, keep="first", maintain_order=True)
+        ).filter(pl.col(_KEY).is_in(listed.implode()))
+        # Latest first within a user, so that of equally near causes the latest comes first.
+        first = brought.sort(PLACE, maintain_order=True).unique(_KEY, keep="first", maintain_order=True)
         joined = listed.to_frame().join(first, on=_KEY, how="left", maintain_order="left")
         title = scene.catalogue.title.gather(joined[_CAUSE].fill_null(0))
         before, after = (
@@ -175,14 +190,14 @@ def _sentence() -> pl.Expr:
     return (
         pl.when("again")
         .then(pl.lit(BUY_AGAIN))
+        .when("seen")
+        .then(pl.lit(SEEN))
         .when(pl.col("because").is_not_null())
         .then("because")
-        .when(pl.col("own") & pl.col("in_segment"))
-        .then(pl.format(POPULAR_IN, "segment"))
-        .when("now")
-        .then(pl.lit(POPULAR_NOW))
-        .when("new")
-        .then(pl.lit(NEW))
+        .when(pl.col("popular").is_not_null())
+        .then("popular")
+        .when(pl.col("new").is_not_null())
+        .then("new")
         .when(pl.col(ORIGIN) == int(Origin.MODEL))
         .then(pl.lit(PICKED))
         .otherwise(pl.lit(AVAILABLE))
@@ -190,16 +205,39 @@ def _sentence() -> pl.Expr:
 
 
 def segment_reasons(
-    segment: str, items: npt.NDArray[np.int32], popularity: Popularity, new: npt.NDArray[np.bool_], length: int
+    segment: str, items: npt.NDArray[np.int32], popularity: Popularity, catalogue: Catalogue, length: int
 ) -> list[str]:
     """The reasons of a segment's list: the same facts, for a reader who is not known."""
     code = popularity.segments.index(segment)
     own, now = (_top(popularity, at, length) for at in (code, 0))
-    facts = zip(np.isin(items, own), np.isin(items, now), new[items], strict=True)
+    fresh = new_words(catalogue).gather(items)
+    facts = zip(np.isin(items, own), np.isin(items, now), fresh, strict=True)
     return [
-        POPULAR_IN.format(spoken(segment)) if code and here else POPULAR_NOW if there else NEW if fresh else AVAILABLE
-        for here, there, fresh in facts
+        popular_with(segment) if code and here else POPULAR_NOW if there else new or AVAILABLE
+        for here, there, new in facts
     ]
+
+
+def popular_with(segment: str) -> str:
+    """What is said of an item that is popular in `segment`."""
+    return POPULAR_NOW if segment == GLOBAL_SEGMENT else POPULAR_WITH.format(spoken(segment))
+
+
+def new_words(catalogue: Catalogue) -> pl.Series:
+    """String[I + 1]: what is said of a new item; null for all others."""
+    ends = catalogue.category.str.extract(_PATH_END).str.strip_chars()
+    said = pl.select(pl.coalesce(pl.format(NEW_IN, ends), pl.lit(NEW))).to_series()
+    return pl.select(pl.when(pl.Series(catalogue.new)).then(said)).to_series()
+
+
+def popular_words(scene: Scene, lists: pl.DataFrame) -> pl.Series:
+    """For each row of `lists` what to say where the item is popular with the user's people; else null."""
+    items, rows = lists[ITEM_INDEX].to_numpy(), lists[ROW].to_numpy()
+    popular = _popular_keys(scene.popularity, scene.catalogue.size, scene.length)
+    words = pl.Series([popular_with(name) for name in scene.popularity.segments], dtype=pl.String)
+    levels = [level[rows] for level in (*scene.audience.segments.T, np.zeros(scene.audience.size, np.int32))]
+    found = [pl.when(_popular(scene, level, items, popular)).then(words.gather(level)) for level in levels]
+    return pl.select(pl.coalesce(found)).to_series()
 
 
 def _top(popularity: Popularity, segment: int, length: int) -> npt.NDArray[np.int32]:

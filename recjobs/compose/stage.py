@@ -21,12 +21,15 @@ from recjobs.columns import part_name
 from recjobs.compose import lists, popularity, summary, vectors
 from recjobs.compose.catalogue import Catalogue, load_catalogue, require_something_to_show
 from recjobs.compose.checks import checks_of, item_lists_check
+from recjobs.compose.clusters import Clusters, cluster_items
+from recjobs.compose.cold_items import load_passes
 from recjobs.compose.conditions import item_kinds, read_items, require_rules
 from recjobs.compose.config import ComposeConfig, SurfaceConfig
+from recjobs.compose.ideas import ideas_table
 from recjobs.compose.item_lists import segment_lists, similar_lists
 from recjobs.compose.lists import ShardFiles, Tally, Workshop, compose_shard
 from recjobs.compose.order import Plan, steps_of
-from recjobs.compose.popularity import Counts, Window, load_popularity
+from recjobs.compose.popularity import Counts, Tastes, Window, load_popularity
 from recjobs.compose.reasons import event_words, load_neighbours
 from recjobs.compose.rulebook import Rulebook, rulebook, wanted_columns
 from recjobs.compose.segments import require_columns
@@ -41,12 +44,15 @@ logger = logging.getLogger(__name__)
 
 POPULARITY_FILE = "popularity.parquet"
 STEPS_FILE = "steps.json"
+IDEAS_FILE = "ideas.parquet"
 CLUSTERS_FILE = "clusters.parquet"
 RULES_FOLDER = "rules"
 
 
 def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
-    """Writes `lists/`, `items/`, `segments/`, `popularity.parquet`, `steps.json`; where asked, `rules/` and clusters.
+    """Writes `lists/`, `items/`, `segments/`, `popularity.parquet`, `ideas.parquet` and `steps.json`.
+
+    Where settings ask for them also `rules/` and `clusters.parquet`.
 
     Raises:
         GiveUpError: no item of the catalogue may be shown.
@@ -56,12 +62,12 @@ def run(inputs: Inputs, config: Settings, out: Output) -> Manifest:
     """
     started = time.perf_counter()
     unknown = require_names(inputs, config)
-    loading = loading_of(inputs, config, out)
+    loading = loading_of(inputs, config, out.folder)
     catalogue, books = loading.catalogue(), loading.books()
     _require_items(catalogue, books, config.compose, loading.items_uri)
     _write_rules(catalogue, books, config.compose, out)
     _write_clusters(loading, catalogue.size)
-    _write_popularity(inputs, config, catalogue, out)
+    _write_counts(inputs, config, catalogue, out)
     counted = time.perf_counter()
     tally = _write_lists(inputs, config, loading, out)
     listed = time.perf_counter()
@@ -128,20 +134,39 @@ def _write_clusters(loading: Loading, size: int) -> None:
         vectors.write_clusters(found, loading.clusters_uri)
 
 
-def _write_popularity(inputs: Inputs, config: Settings, catalogue: Catalogue, out: Output) -> None:
-    weights = {name: kind.weight for name, kind in config.events.types.items() if kind.weight > 0}
-    window = Window(inputs.cutoffs.history_until, config.compose.segment_window_days, weights)
-    shards = _events_and_users(inputs["extract"])
-    counter = partial(_count, config.compose.segment_by, window)
-    counts: Counts = combined(
-        config.beam, "popularity", shards, ready(counter), popularity.combine, out.uri(".popularity")
-    )
+def _write_counts(inputs: Inputs, config: Settings, catalogue: Catalogue, out: Output) -> None:
+    """Writes what is popular, and what is wanted and thinly supplied."""
+    clusters = _clusters(inputs, config, catalogue)
+    counts, weights = _counts(inputs, config, clusters, out), _weights(config)
     _write(popularity.rank(counts, catalogue, config.compose, weights), out.uri(POPULARITY_FILE))
+    supported = popularity.supported_segments(counts, config.compose)
+    _write(ideas_table(counts, supported, catalogue, clusters, weights), out.uri(IDEAS_FILE))
 
 
-def _count(segment_by: list[str], window: Window, parts: tuple[list[str], str]) -> Counts:
-    events, users = parts
-    return popularity.count_shard(events, users, segment_by, window)
+def _weights(config: Settings) -> dict[str, float]:
+    """The weights of the event types that say that somebody wanted something."""
+    return {name: kind.weight for name, kind in config.events.types.items() if kind.weight > 0}
+
+
+def _clusters(inputs: Inputs, config: Settings, catalogue: Catalogue) -> Clusters:
+    vectors = inputs["retrieve/search"].uri("item_vectors.parquet")
+    return cluster_items(vectors, catalogue.size, config.compose.idea_clusters, config.seed)
+
+
+def _counts(inputs: Inputs, config: Settings, clusters: Clusters, out: Output) -> Counts:
+    window = Window(inputs.cutoffs.history_until, config.compose.segment_window_days, _weights(config))
+    vectors = [other for _, other in _paired(inputs["extract"], "users", inputs["retrieve/search"], "user_vectors")]
+    work = [
+        (events, users, Tastes(uri, clusters.centres))
+        for (events, users), uri in zip(_events_and_users(inputs["extract"]), vectors, strict=True)
+    ]
+    counter = partial(_count, config.compose.segment_by, window)
+    return combined(config.beam, "popularity", work, ready(counter), popularity.combine, out.uri(".popularity"))
+
+
+def _count(segment_by: list[str], window: Window, parts: tuple[list[str], str, Tastes]) -> Counts:
+    events, users, tastes = parts
+    return popularity.count_shard(events, users, segment_by, window, tastes)
 
 
 @dataclass(frozen=True)
@@ -169,13 +194,14 @@ class Loading:
         """What all shards need."""
         catalogue = self.catalogue()
         popular = load_popularity(self.popularity_uri, catalogue)
-        near = load_neighbours(self.similar_uri, catalogue.size, self.config.reason_neighbours)
+        near = load_neighbours(self.similar_uri, catalogue.size, self.config.reason_neighbours, mutual=True)
         words, surfaces = event_words(self.types, self.codes), self.config.surfaces
+        passes = load_passes(self.similar_uri, catalogue, self.config)
         by_index = self._vectors(catalogue.size)
         shelves = {}
         for name, book in self.books().items():
             plan = Plan(name, surfaces[name], book, self.seed, self.ds, by_index, self._clusters(surfaces[name]))
-            steps = steps_of(self.config, near, words, plan)
+            steps = steps_of(self.config, near, words, passes, plan)
             own = catalogue.only(book.allowed)
             shelves[name] = Shelf(surfaces[name], own, narrowed(popular, own.eligible), book, self.now, steps)
         return Workshop(self.config, popular, shelves)
@@ -201,15 +227,15 @@ def _compose(workshop: Workshop, files: ShardFiles) -> Tally:
     return compose_shard(files, workshop)
 
 
-def loading_of(inputs: Inputs, config: Settings, out: Output) -> Loading:
-    """What workers are to load for a run that reads `inputs` and writes to `out`."""
+def loading_of(inputs: Inputs, config: Settings, folder: str) -> Loading:
+    """What workers are to load for a run that reads `inputs` and writes to `folder`."""
     end = datetime.combine(inputs.cutoffs.history_until + timedelta(days=1), datetime.min.time(), UTC)
     return Loading(
         inputs["extract"].uri("items.parquet"),
         inputs["retrieve/search"].uri("similar.parquet"),
-        out.uri(POPULARITY_FILE),
+        storage.join(folder, POPULARITY_FILE),
         inputs["retrieve/search"].uri("item_vectors.parquet"),
-        out.uri(CLUSTERS_FILE),
+        storage.join(folder, CLUSTERS_FILE),
         inputs.ds,
         int(end.timestamp()),
         config.seed,

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from recjobs import storage
 from recjobs.evaluate.baseline import POPULARITY
 from recjobs.evaluate.gate import Seen
+from recjobs.evaluate.ideas import best_ideas
 from recjobs.evaluate.items import Items
 from recjobs.evaluate.judging import ALL, COVERAGE, DIFFERENCE, NEW, RECJOBS, Row
 from recjobs.evaluate.measures import MEASURES
@@ -59,6 +60,7 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         evaluation.items,
         config.event_codes(),
         config.evaluate.sample_users,
+        config.seed,
     )
     return {
         "dataset": config.dataset,
@@ -73,6 +75,7 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "training": _training(inputs.get("retrieve/train")),
         "checks": sorted(evaluation.checks, key=lambda check: check.passed),
         "samples": samples,
+        "ideas": best_ideas(inputs["compose"]),
     }
 
 

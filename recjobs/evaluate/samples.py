@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from recjobs import columns
-from recjobs.columns import ITEM, REASON, REGIME, SCORE, USER
+from recjobs.columns import COLD, ITEM, REASON, REGIME, SCORE, USER
 from recjobs.evaluate.gate import read_lists
 from recjobs.evaluate.items import Items
 from recjobs.evaluate.judging import read_columns
@@ -53,24 +53,39 @@ class Sample:
 
 
 def sample_users(
-    extract: Manifest, lists: Manifest, surface: str, items: Items, codes: Mapping[str, int], users: int
+    extract: Manifest, lists: Manifest, surface: str, items: Items, codes: Mapping[str, int], users: int, seed: int
 ) -> list[Sample]:
-    """Up to `users` users of the first shard that has any, from those who did least to those who did most."""
+    """Up to `users` users of the first shard that has any, a third of them cold where there are so many.
+
+    Drawn by `seed`: warm ones from every part of the range from those who did least to those who did most, so that a
+    page of them looks like the shop. Cold ones first, then by number of events, ties by id.
+    """
+    names = {code: name for name, code in codes.items()}
     for part in extract.parts("users"):
         states = read_columns(part.uri, _STATE)
         if part.name not in {listed.name for listed in lists.parts("lists", surface)} or states.is_empty():
             continue
         shown = read_lists(lists.uri("lists", surface, part.name)).with_columns(pl.col(USER).cast(pl.String))
-        chosen = _spread(states.with_columns(pl.col(USER).cast(pl.String)), users).join(shown, on=USER)
-        names = {code: name for name, code in codes.items()}
-        return [_sample(row, items, names) for row in chosen.sort(columns.N_EVENTS, USER).iter_rows(named=True)]
+        both = states.with_columns(pl.col(USER).cast(pl.String)).join(shown, on=USER)
+        return [_sample(row, items, names) for row in _chosen(both, users, seed).iter_rows(named=True)]
     return []
 
 
-def _spread(states: pl.DataFrame, users: int) -> pl.DataFrame:
-    ordered = states.sort(columns.N_EVENTS, USER)
-    places = np.unique(np.linspace(0, ordered.height - 1, min(users, ordered.height)).astype(np.int64))
-    return ordered[places]
+def _chosen(people: pl.DataFrame, users: int, seed: int) -> pl.DataFrame:
+    random = np.random.default_rng(seed)
+    ordered = people.sort(columns.N_EVENTS, USER)
+    is_cold = pl.col(REGIME) == COLD
+    cold, warm = ordered.filter(is_cold.fill_null(False)), ordered.filter(~is_cold.fill_null(False))
+    few = min(cold.height, max(-(-users // 3), users - warm.height))
+    return pl.concat([_spread(cold, few, random), _spread(warm, users - few, random)])
+
+
+def _spread(people: pl.DataFrame, users: int, random: np.random.Generator) -> pl.DataFrame:
+    """One of each of `users` equally long stretches of `people`, or all where they are fewer."""
+    if people.height <= users:
+        return people
+    edges = np.linspace(0, people.height, users + 1).astype(np.int64)
+    return people[random.integers(edges[:-1], edges[1:])] if users else people.clear()
 
 
 def _sample(row: Mapping[str, object], items: Items, names: Mapping[int, str]) -> Sample:

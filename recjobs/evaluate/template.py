@@ -79,6 +79,21 @@ items the user had not had before. Recall divides by all of a user's outcomes.</
 {% endfor %}
 </table>
 
+{% if ideas %}
+<h2>Wanted and thinly supplied</h2>
+<p class="quiet">Kinds of items, by who wants them, that people want beyond their share of the items that may be shown:
+demand is the mean of their share of events and of users drawn to them most.</p>
+<table>
+<tr><th>who</th><th>wants</th><th class="number">demand</th><th class="number">supply</th>
+<th class="number">ratio</th><th class="number">items</th><th>such as</th></tr>
+{% for idea in ideas %}
+<tr><td>{{ idea.who }}</td><td>{{ idea.words }}</td><td class="number">{{ "%.1f%%" | format(idea.demand) }}</td>
+<td class="number">{{ "%.1f%%" | format(idea.supply) }}</td><td class="number">{{ "%.1f" | format(idea.ratio) }}</td>
+<td class="number">{{ idea.items }}</td><td>{{ idea.examples }}</td></tr>
+{% endfor %}
+</table>
+{% endif %}
+
 <h2>Some users</h2>
 {% for sample in samples %}
 <h3>{{ sample.user }} <span class="quiet">{{ sample.regime }}, {{ sample.events }} events</span></h3>
@@ -92,9 +107,9 @@ items the user had not had before. Recall divides by all of a user's outcomes.</
 {% endfor %}
 </table>
 <table>
-<tr><th colspan="3">is shown</th></tr>
+<tr><th colspan="4">is shown</th></tr>
 {% for place in sample.shown %}
-<tr><td>{{ place.title }}</td><td class="quiet">{{ place.reason }}</td>
+<tr><td class="number">{{ loop.index }}</td><td>{{ place.title }}</td><td class="quiet">{{ place.reason }}</td>
 <td class="number">{{ place.score }}</td></tr>
 {% endfor %}
 </table>

@@ -24,8 +24,14 @@ def planted_inputs(
     groups = np.r_[-1, _group(items[columns.ITEM], 4)]
     _write_similar(items, groups, search.uri("similar.parquet"))
     random = np.random.default_rng(seed)
+    tastes = np.eye(4, dtype=np.float32)
+    write_vectors(
+        search.uri("item_vectors.parquet"), {columns.ITEM_INDEX: items[columns.ITEM_INDEX]}, tastes[groups[1:]]
+    )
     for part in extract.parts("users"):
         users = pl.read_parquet(part.uri)
+        own = tastes[_group(users[columns.USER], 4)]
+        write_vectors(search.uri("user_vectors", part.name), {columns.USER: users[columns.USER].cast(pl.String)}, own)
         affinity = _group(users[columns.USER], 4)[:, None] == groups[None, 1:]
         scores = (affinity + 0.5 * random.random(affinity.shape)).astype(np.float32)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :candidates]
@@ -54,6 +60,12 @@ def write_scored(
     data |= {columns.RETRIEVAL_SCORE: scores, columns.RETRIEVAL_RANK: ranks}
     data |= {columns.probability_column(task): scores for task in settings.tasks()}
     write_table(pa.table([pa.array(data[field.name], field.type) for field in schema], schema=schema), uri)
+
+
+def write_vectors(uri: str, ids: dict[str, pl.Series], vectors: np.ndarray) -> None:
+    """Vectors of users or items, as `retrieve/search` writes them."""
+    told = pa.array(vectors.tolist(), pa.list_(pa.float32()))
+    write_table(pa.table({**{name: values.to_arrow() for name, values in ids.items()}, columns.VECTOR: told}), uri)
 
 
 def write_table(table: pa.Table, uri: str) -> None:

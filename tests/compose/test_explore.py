@@ -37,7 +37,8 @@ def crowd(users: int = USERS) -> Scene:
         one.audience,
         user_id=pa.array([f"u{number}" for number in range(users)]),
         cold=np.zeros(users, np.bool_),
-        segment=np.zeros(users, np.int32),
+        events=np.zeros(users, np.int64),
+        segments=np.zeros((users, 1), np.int32),
     )
     return replace(one, audience=audience, propensity=CONFIG.share / len(POOL))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from recjobs import columns
 from recjobs.columns import EVENT_TYPE, ITEM, SEGMENT, TIMESTAMP, USER
 from recjobs.compose.popularity import Window, arrange, combine, count, count_shard, rank, segment_depth
-from recjobs.compose.segments import membership, own_segment, require_columns, spoken
+from recjobs.compose.segments import membership, own_segments, require_columns, spoken
 from recjobs.errors import SettingsError
 from tests.compose.planted_candidates import write_table
 from tests.compose.worlds import Person, World, config_of, scene_of
@@ -91,14 +91,19 @@ def test_only_positive_types_in_the_window_count(tmp_path: Path) -> None:
     assert sorted(counted.users.rows()) == [("all", 1), ("country=GB", 1)]
 
 
-def test_segments_nest_and_pass_over_unknown_values() -> None:
+def test_segments_are_all_subsets_of_what_is_known() -> None:
     users = pl.DataFrame({USER: ["a", "b", "c"], "country": ["GB", None, None], "age_band": ["25-34", "25-34", None]})
     found = membership(users, ["country", "age_band"]).sort("row", SEGMENT).rows()
-    assert found == [(0, "country=GB"), (0, "country=GB&age_band=25-34"), (1, "age_band=25-34")]
-    own = own_segment(users, ["country", "age_band"], ["country=GB", "age_band=25-34"], "all")
-    assert own.to_list() == ["country=GB", "age_band=25-34", "all"]
-    assert own_segment(users, [], [], "all").to_list() == ["all"] * 3
-    assert spoken("country=GB&age_band=25-34") == "GB, 25-34"
+    everyone = [(0, "age_band=25-34"), (0, "country=GB"), (0, "country=GB&age_band=25-34"), (1, "age_band=25-34")]
+    assert found == everyone
+    own = own_segments(users, ["country", "age_band"], ["all", "country=GB", "age_band=25-34"])
+    assert own.tolist() == [[1, 2, 0], [2, 0, 0], [0, 0, 0]]
+    assert own_segments(users, [], ["all"]).tolist() == [[0]] * 3
+
+
+def test_segments_in_words() -> None:
+    assert spoken("country=GB&age_band=25-34") == "people in GB aged 25-34"
+    assert spoken("language=fr&team=R&D") == "people speaking fr with team R&D"
 
 
 def test_a_segment_column_that_is_not_there_is_named() -> None:

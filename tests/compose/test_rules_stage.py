@@ -6,7 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -19,7 +18,7 @@ from recjobs.evaluate import stage as evaluate
 from recjobs.evaluate.judging import judged_items
 from recjobs.manifest import Inputs, Manifest
 from recjobs.settings import Settings, load_settings
-from tests.compose.planted_candidates import output, planted_inputs, write_table
+from tests.compose.planted_candidates import output, planted_inputs
 from tests.planted import Planted, planted_extract, planted_settings
 
 SECTIONS = ("compose", "items", "users", "beam", "extract")
@@ -52,19 +51,7 @@ def shop(folder: Path, toml: str) -> tuple[Settings, Inputs]:
     path.write_text(path.read_text().split("[compose]")[0] + toml)
     settings = load_settings(str(path))
     inputs = planted_inputs(folder, extract, settings, candidates=20)
-    write_vectors(inputs)
     return settings, inputs
-
-
-def write_vectors(inputs: Inputs) -> None:
-    """Items of a group lie near each other."""
-    items = pl.read_parquet(inputs["extract"].uri("items.parquet"))
-    group = items[ITEM].str.slice(1).cast(pl.Int32).to_numpy() % 4
-    vectors = np.eye(4, 6)[group] + 0.1 * np.random.default_rng(0).normal(size=(items.height, 6))
-    frame = items.select(columns.ITEM_INDEX, ITEM).with_columns(
-        pl.Series(columns.VECTOR, vectors.astype(np.float32).tolist(), dtype=pl.List(pl.Float32))
-    )
-    write_table(frame.to_arrow(), inputs["retrieve/search"].uri("item_vectors.parquet"))
 
 
 def run(folder: Path, settings: Settings, inputs: Inputs) -> Manifest:
@@ -120,8 +107,8 @@ def test_each_step_is_counted(made: tuple[Settings, Inputs, Manifest]) -> None:
     _, _, done = made
     steps = json.loads(storage.read_bytes(done.uri("steps.json")))
     between = "score boosts cold_start reserve mmr caps_and_clusters cut pins explore dither fill reasons"
-    assert list(steps["home"]) == ["filters", "eligibility", "no_repeat", *between.split()]
-    assert next(iter(steps["email"])) == "filters"
+    assert list(steps["home"]) == ["cold_items", "filters", "eligibility", "no_repeat", *between.split()]
+    assert list(steps["email"])[1] == "filters"
     assert "pins" not in steps["email"]
     rows = 60 * 20
     for counts in steps["home"].values():
@@ -222,5 +209,5 @@ def test_what_may_be_unknown_and_matches_nothing_is_noted(tmp_path: Path) -> Non
     settings, inputs = shop(tmp_path, toml)
     (note,) = stage.require_names(inputs, settings)
     assert "compose.rules.exclude 1: no item has brand 'Zeta'" in note
-    books = stage.loading_of(inputs, settings, output(tmp_path, "compose", inputs)).books()
+    books = stage.loading_of(inputs, settings, str(tmp_path)).books()
     assert summary.rule_notes(books) == ["home: rule exclude 1 matches no item"]

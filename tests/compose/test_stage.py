@@ -16,6 +16,7 @@ import pytest
 from recjobs import columns, storage
 from recjobs.columns import ITEM, REASON, REGIME, SCORE, USER
 from recjobs.compose import stage
+from recjobs.compose.ideas import IDEA_SCHEMA
 from recjobs.errors import CorruptFileError, GiveUpError, ModelError, SettingsError
 from recjobs.manifest import Inputs, Manifest
 from recjobs.settings import Settings
@@ -100,8 +101,12 @@ def test_files_have_the_schemas_of_the_contract(tmp_path: Path) -> None:
     segments = pl.read_parquet(done.uri("segments", "home", columns.part_name(0)))
     assert segments[columns.SEGMENT].to_list() == ["all", "country=DE", "country=FR", "country=GB"]
     assert segments[ITEM].list.len().unique().to_list() == [10]
+    ideas = pl.read_parquet(done.uri("ideas.parquet"))
+    assert pq.read_schema(done.uri("ideas.parquet")).equals(IDEA_SCHEMA)
+    assert ideas[columns.SEGMENT].unique(maintain_order=True).to_list() == segments[columns.SEGMENT].to_list()
+    assert ideas.group_by(columns.SEGMENT).agg(pl.col("items").sum())["items"].unique().to_list() == [12]
     leftovers = {file.name.split("/")[0] for file in storage.list_files(done.folder)}
-    assert leftovers == {"lists", "items", "segments", "steps.json", "popularity.parquet"}
+    assert leftovers == {"lists", "items", "segments", "steps.json", "popularity.parquet", "ideas.parquet"}
 
 
 def test_twice_the_same_bytes_and_blocks_make_no_difference(tmp_path: Path) -> None:
@@ -119,7 +124,7 @@ def test_steps_add_up_to_the_lists(tmp_path: Path) -> None:
     settings, inputs = made(tmp_path, compose__cold_threshold=7, compose__exclude_items=["i0003"])
     done = composed(tmp_path, settings, inputs)
     steps = json.loads(storage.read_bytes(done.uri("steps.json")))["home"]
-    assert list(steps) == ["eligibility", "no_repeat", "score", "cold_start", "fill", "reasons"]
+    assert list(steps) == ["cold_items", "eligibility", "no_repeat", "score", "cold_start", "fill", "reasons"]
     rows = 24 * 8
     for name, counts in steps.items():
         assert counts["rows_in"] == rows, name

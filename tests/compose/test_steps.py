@@ -14,9 +14,20 @@ from recjobs.compose.order import steps_of
 from recjobs.compose.reasons import EventWords, Neighbours
 from recjobs.compose.rules import ByScore, Eligibility, NoRepeat
 from recjobs.compose.steps import LISTS, ORIGIN, Origin, Scene, run_steps
-from tests.compose.worlds import PURCHASE, VIEW, Person, World, candidates_of, config_of, naive_list, scene_of, worlds
+from tests.compose.worlds import (
+    COLD_BELOW,
+    PURCHASE,
+    VIEW,
+    Person,
+    World,
+    candidates_of,
+    config_of,
+    naive_list,
+    scene_of,
+    worlds,
+)
 
-STEPS = (Eligibility(), NoRepeat(), ByScore(), ColdStart(), Fill())
+STEPS = (Eligibility(), NoRepeat(), ByScore(), ColdStart(COLD_BELOW), Fill())
 
 
 def finished(world: World) -> tuple[pl.DataFrame, Scene]:

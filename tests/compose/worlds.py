@@ -20,15 +20,25 @@ VIEW, PURCHASE, DISLIKE = 1, 2, 3
 COLD_BELOW = 3
 NOW = 20_000 * 86_400
 """The end of the histories, in Unix seconds."""
+SEGMENT_BY = ["country", "age_band"]
+SEGMENTS = ("all", "country=GB", "age_band=18-24", "country=GB&age_band=18-24")
 
 
 @dataclass
 class Person:
-    """One user: country, events as (item, type) oldest first, candidates as (item, score)."""
+    """One user: country, events as (item, type) oldest first, candidates as (item, score), age band."""
 
     country: str | None = None
     events: list[tuple[int, int]] = field(default_factory=list)
     candidates: list[tuple[int, float]] = field(default_factory=list)
+    age: str | None = None
+
+    @property
+    def segments(self) -> list[str]:
+        """What the person is in, most specific first."""
+        country, age = f"country={self.country}", f"age_band={self.age}"
+        both = [f"{country}&{age}"] if self.country and self.age else []
+        return [*both, *([country] if self.country else []), *([age] if self.age else [])]
 
     @property
     def cold(self) -> bool:
@@ -45,6 +55,8 @@ class World:
     popular: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     new: set[int] = field(default_factory=set)
     length: int = 5
+    categories: dict[int, str] = field(default_factory=dict)
+    item_events: dict[int, int] = field(default_factory=dict)
 
     @property
     def full(self) -> int:
@@ -53,7 +65,7 @@ class World:
 
 def config_of(world: World) -> ComposeConfig:
     surfaces = {"home": SurfaceConfig(length=world.length, no_repeat=["purchase"])}
-    return ComposeConfig(surfaces=surfaces, cold_threshold=COLD_BELOW, segment_by=["country"], segment_support=1)
+    return ComposeConfig(surfaces=surfaces, cold_threshold=COLD_BELOW, segment_by=SEGMENT_BY, segment_support=1)
 
 
 def scene_of(world: World) -> Scene:
@@ -64,6 +76,9 @@ def scene_of(world: World) -> Scene:
         title=pl.Series([None, *(f"T{number}" for number in everything[1:])], dtype=pl.String),
         eligible=np.array([number in world.eligible for number in everything]),
         new=np.array([number in world.new for number in everything]),
+        category=pl.Series([None, *(world.categories.get(number) for number in everything[1:])], dtype=pl.String),
+        age=np.array([1.0 if number in world.new else 400.0 for number in everything]),
+        events=np.array([world.item_events.get(number, 0) for number in everything]),
     )
     rows = [
         (segment, item, weight)
@@ -88,9 +103,10 @@ def states_of(people: list[Person]) -> pa.Table:
     pairs = [list(dict.fromkeys(reversed(person.events))) for person in people]
     return pa.table(
         {
-            columns.USER: pa.array([f"u{number:03d}" for number in range(len(people))]),
+            columns.USER: pa.array([f"u{number:03d}" for number in range(len(people))], pa.string()),
             columns.N_EVENTS: pa.array([len(person.events) for person in people], pa.int32()),
             columns.COUNTRY: pa.array([person.country for person in people], pa.string()),
+            columns.AGE_BAND: pa.array([person.age for person in people], pa.string()),
             columns.HISTORY_ITEM: pa.array([[item for item, _ in person.events] for person in people], lists),
             columns.HISTORY_TYPE: pa.array([[kind for _, kind in person.events] for person in people], lists),
             columns.PAIR_ITEM: pa.array([[item for item, _ in mine] for mine in pairs], lists),
@@ -121,21 +137,34 @@ def naive_list(world: World, person: Person) -> list[int]:
     bought = {item for item, kind in person.events if kind == PURCHASE}
     ordered = sorted(person.candidates, key=lambda candidate: -np.float32(candidate[1]))
     models = [item for item, _ in ordered if item in world.eligible and item not in bought]
-    own = world.popular.get(f"country={person.country}", []) if person.country else []
+    own = [item for name in person.segments for item, _ in world.popular.get(name, [])]
     everybody = [item for item, _ in world.popular.get("all", [])]
-    order = _distinct(item for item in [*(item for item, _ in own), *everybody, *sorted(world.eligible)])
+    shelf = by_category(world)
+    order = _distinct(item for item in [*own, *everybody, *shelf])
     fallbacks = [item for item in order if item in world.eligible]
     allowed = [item for item in fallbacks if item not in bought]
     if person.cold:
-        models = _by_turns(allowed[: world.full], _distinct(models))
-    repeats = [item for item in _distinct([*everybody, *sorted(world.eligible)]) if item in world.eligible & bought]
+        share = max(0.5 * (1 - len(person.events) / COLD_BELOW), 1e-6)
+        models = _by_turns(allowed[: world.full], _distinct(models), share)
+    repeats = [item for item in _distinct([*everybody, *shelf]) if item in world.eligible & bought]
     return _distinct([*_distinct(models)[: world.full], *allowed, *repeats])[: world.full]
 
 
-def _by_turns(first: list[int], second: list[int]) -> list[int]:
-    turns = [(2 * place, item) for place, item in enumerate(first)]
-    turns += [(2 * place + 1, item) for place, item in enumerate(second)]
-    return _distinct(item for _, item in sorted(turns))
+def by_category(world: World) -> list[int]:
+    """What may be shown, by the mean weight of its category, then by index."""
+    weights = dict(world.popular.get("all", []))
+    members: dict[str, list[float]] = {}
+    for item in world.eligible:
+        members.setdefault(world.categories.get(item, ""), []).append(weights.get(item, 0.0))
+    members.pop("", None)
+    means = {category: sum(found) / len(found) for category, found in members.items()}
+    return sorted(world.eligible, key=lambda item: (-means.get(world.categories.get(item, ""), 0.0), item))
+
+
+def _by_turns(first: list[int], second: list[int], share: float) -> list[int]:
+    turns = [((place + 0.5) / share, 0, item) for place, item in enumerate(first)]
+    turns += [((place + 0.5) / (1 - share), 1, item) for place, item in enumerate(second)]
+    return _distinct(item for *_, item in sorted(turns))
 
 
 def _distinct(items: object) -> list[int]:
@@ -156,6 +185,7 @@ def worlds(draw: st.DrawFn) -> World:
         st.sampled_from(["GB", "FR", None]),
         st.lists(event, max_size=8),
         st.lists(st.tuples(any_item, score), max_size=12),
+        st.sampled_from(["18-24", None]),
     )
     popular = st.lists(some_item, unique=True).map(
         lambda chosen: [(item, float(len(chosen) - place)) for place, item in enumerate(chosen)]
@@ -164,7 +194,8 @@ def worlds(draw: st.DrawFn) -> World:
         items=items,
         eligible=draw(st.sets(some_item, min_size=1)),
         people=draw(st.lists(person, min_size=1, max_size=6)),
-        popular={name: draw(popular) for name in ("all", "country=GB")},
+        popular={name: draw(popular) for name in SEGMENTS},
         new=draw(st.sets(some_item)),
         length=draw(st.integers(1, 6)),
+        categories=draw(st.dictionaries(some_item, st.sampled_from(["home/kitchen", "toys"]))),
     )
