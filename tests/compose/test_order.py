@@ -34,7 +34,7 @@ def shelf_of(world: World, surface: SurfaceConfig, book: Rulebook, random: np.ra
     config = config_of(world).model_copy(update={"reasons": "none"})
     near = Neighbours(np.empty(0, np.int32), np.zeros(size + 1, np.int64))
     catalogue = scene.catalogue.only(book.allowed)
-    return Shelf(surface, catalogue, scene.popularity, book, NOW, steps_of(config, near, WORDS, plan))
+    return Shelf(surface, catalogue, scene.popularity, book, NOW, steps_of(config, near, WORDS, plan=plan))
 
 
 def book_of(random: np.random.Generator, world: World, length: int) -> Rulebook:
