@@ -77,8 +77,10 @@ def make_block(
     wide = np.empty((len(dense), rows), np.float32)
     for row, (name, values) in zip(wide, dense.items(), strict=True):
         row[:] = 0 if _matches(name, ignored) else values
-    np.copyto(wide, 0.0, where=np.isnan(wide))
-    np.clip(wide, -DENSE_LIMIT, DENSE_LIMIT, out=wide)
+        # Most features need no mending; a NaN makes the smallest and the largest value one.
+        if rows and not (row.min() >= -DENSE_LIMIT and row.max() <= DENSE_LIMIT):
+            np.copyto(row, 0.0, where=np.isnan(row))
+            np.clip(row, -DENSE_LIMIT, DENSE_LIMIT, out=row)
     indices = np.empty((rows, len(sparse)), np.int32)
     for column, (name, (values, _)) in enumerate(sparse.items()):
         indices[:, column] = 0 if _matches(name, ignored) else values

@@ -10,5 +10,5 @@ from recjobs.typed import Section
 class RankScoreConfig(Section):
     """How candidates are scored."""
 
-    batch_size: int = Field(16_384, ge=1)
+    batch_size: int = Field(32_768, ge=1)
     """Pairs that a core describes and scores at a time, whole users."""
