@@ -134,15 +134,6 @@ def _write_clusters(loading: Loading, size: int) -> None:
         vectors.write_clusters(found, loading.clusters_uri)
 
 
-def _write_counts(inputs: Inputs, config: Settings, catalogue: Catalogue, out: Output) -> None:
-    """Writes what is popular, and what is wanted and thinly supplied."""
-    clusters = _clusters(inputs, config, catalogue)
-    counts, weights = _counts(inputs, config, clusters, out), _weights(config)
-    _write(popularity.rank(counts, catalogue, config.compose, weights), out.uri(POPULARITY_FILE))
-    supported = popularity.supported_segments(counts, config.compose)
-    _write(ideas_table(counts, supported, catalogue, clusters, weights), out.uri(IDEAS_FILE))
-
-
 def _weights(config: Settings) -> dict[str, float]:
     """The weights of the event types that say that somebody wanted something."""
     return {name: kind.weight for name, kind in config.events.types.items() if kind.weight > 0}
