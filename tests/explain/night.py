@@ -55,8 +55,8 @@ def _write_candidates(search: Manifest, scored: Manifest) -> None:
 
 def _ranker_of(folder: Path, settings: Settings, manifests: dict[str, Manifest]) -> Manifest:
     """A click's log odds are twice the normalised `log_pair_view` and nothing else; a purchase's are level."""
-    from recjobs.rank.dlrm import Dlrm, DlrmShape
-    from recjobs.rank.ranker import About, Ranker, RankerModule, save_ranker
+    from recjobs.rank.dlrm import Dlrm, DlrmShape, weights_of
+    from recjobs.rank.ranker import About, Ranker, save_ranker
 
     extract, part = manifests[EXTRACT], columns.part_name(0)
     spec, until = feature_spec(settings), extract.cutoffs.history_until
@@ -71,11 +71,11 @@ def _ranker_of(folder: Path, settings: Settings, manifests: dict[str, Manifest])
     model = Dlrm(layouts, DlrmShape(2, (4,), (3,), 2), np.zeros(2))
     model({name: (block.dense[:1], block.sparse[:1]) for name, block in blocks.items()})
     model.heads.kernel.assign(np.zeros_like(model.heads.kernel))
-    weights = np.zeros((len(layouts["pair"].dense), 2), np.float32)
-    weights[layouts["pair"].dense.index("log_pair_view"), 0] = 2.0
-    model.encoders["pair"].wide_dense.kernel.assign(weights)
-    module = RankerModule(model, layouts, np.ones(2, np.float32), np.zeros(2, np.float32))
+    wide = np.zeros((len(layouts["pair"].dense), 2), np.float32)
+    wide[layouts["pair"].dense.index("log_pair_view"), 0] = 2.0
+    model.encoders["pair"].wide_dense.kernel.assign(wide)
+    weights = weights_of(model, np.ones(2, np.float32), np.zeros(2, np.float32))
     about = About(settings.tasks(), (1.0, 4.0), 0.5, spec, layouts)
     out = Output(RANKER, extract.ds, "planted", extract.cutoffs, str(folder / RANKER))
-    save_ranker(Ranker(module, about), out.folder)
+    save_ranker(Ranker(weights, about), out.folder)
     return out.manifest(rows={})
