@@ -1,4 +1,4 @@
-"""Towers that are retrained in full turn all their coordinates; the ranker of the night before still orders well.
+"""Towers that are retrained in full have other coordinates; the ranker of the night before still orders well.
 
 Real towers, real search, real ranker, on planted users who come back to what they had the day before: that is in the
 pair features, while briefly trained towers know a user's group only.
@@ -25,7 +25,6 @@ TONIGHT = Planted(users=240, items=48, groups=4, days=7, shards=2)
 EARLIER = replace(TONIGHT, ds=TONIGHT.ds - timedelta(days=1))
 A_DAY, KEPT, K = 3, 0.75, 10
 BRIEF = SMALL | {
-    "retrieve__train__start": "random",
     "retrieve__train__epochs": 3,
     "retrieve__search__candidates": 24,
     "rank__train__epochs": 6,
@@ -136,9 +135,9 @@ def vectors(manifest: Manifest) -> np.ndarray:
 
 
 def test_the_coordinates_did_turn(retrained: Retrained) -> None:
-    """An item's vectors of the two trainings hardly have anything to do with each other."""
+    """An item's vectors of the two trainings lie some fifty degrees apart, though both start from the same counts."""
     one, other = (vectors(manifest) for manifest in retrained.searches.values())
-    assert abs(np.sum(one * other, axis=1)).mean() < 0.5
+    assert abs(np.sum(one * other, axis=1)).mean() < 0.75
 
 
 def test_the_ranker_beats_retrieval_order_as_clearly_with_retrained_towers(retrained: Retrained) -> None:
