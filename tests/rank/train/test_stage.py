@@ -222,6 +222,4 @@ def test_an_earlier_window_is_learnt_from_and_the_last_judges(tmp_path: Path) ->
     more = {"earlier__2__extract": night.earlier, "earlier__2__retrieve__search": night.earlier_search}
     trained = stage.run(night.inputs(**more), night.settings, night.out("rank/train"))
     assert trained.rows["windows"] == 2
-    alone = stage.run(night.inputs(), night.settings, night.out("rank/train", "alone"))
-    assert alone.rows["windows"] == 1
-    assert trained.rows["pairs"] > alone.rows["pairs"]
+    assert trained.rows["pairs"] > len(examples_of(night))
