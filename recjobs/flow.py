@@ -73,7 +73,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             "rank/train",
             ("extract", "earlier/extract", "earlier/retrieve/search"),
-            ("rank.train", *_INPUT, "extract"),
+            ("rank.train", "rank.relations", *_INPUT, "extract"),
             optional_inputs=_FURTHER_WINDOWS,
         ),
         Stage("rank/score", ("extract", "retrieve/search", "rank/train"), ("rank", *_INPUT, "extract")),

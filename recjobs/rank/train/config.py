@@ -27,7 +27,9 @@ class RankTrainConfig(Section):
     held_out_share: float = Field(0.2, gt=0, lt=0.9)
     """Share of outcomes, the latest ones, held out to choose the blend."""
     batch_size: int = Field(1024, ge=8)
-    """Pairs per training step."""
+    """Pairs per training step, at most."""
+    min_steps: int = Field(500, ge=0)
+    """Steps of a training at least: with few pairs batches are smaller for it, down to 64 pairs."""
     listwise: float = Field(0.0, ge=0, le=1)
     """Share of the loss that tells a user's pairs from each other (a softmax over them) instead of judging each by
     itself. Order is learnt better so where most users have one outcome of one task."""

@@ -19,6 +19,7 @@ from recjobs.rank.train.examples import Examples
 
 log = logging.getLogger(__name__)
 _REPORT_SECONDS = 5.0
+_SMALLEST_BATCH = 64
 
 
 def fit_ranker(
@@ -99,8 +100,8 @@ class _Trainer:
         self._blocks = {"user": examples.users, "item": items, "pair": examples.pairs.take(rows)}
         self._rows = {"user": examples.user[rows], "item": examples.item[rows]}
         self._labels, self._weight = labels.astype(np.float32), weight
-        self._listwise, self._size = config.listwise, config.batch_size
-        steps = config.epochs * max(1, -(-len(rows) // config.batch_size))
+        self._listwise, self._size = config.listwise, batch_size(len(rows), config)
+        steps = config.epochs * max(1, -(-len(rows) // self._size))
         rate = keras.optimizers.schedules.PolynomialDecay(config.learning_rate, steps, config.learning_rate / 20)
         self._optimizer = keras.optimizers.legacy.Adam(rate)
         self._step = tf.function(self._apply, reduce_retracing=True)
@@ -133,6 +134,13 @@ class _Trainer:
         variables = self._model.trainable_variables
         self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
+
+
+def batch_size(pairs: int, config: RankTrainConfig) -> int:
+    """Pairs of a step: the configured size, or so many fewer that there are `min_steps`, but not below 64."""
+    if not config.min_steps:
+        return config.batch_size
+    return min(config.batch_size, max(_SMALLEST_BATCH, pairs * config.epochs // config.min_steps))
 
 
 def listwise_loss(logits: tf.Tensor, labels: tf.Tensor, user: tf.Tensor) -> tf.Tensor:

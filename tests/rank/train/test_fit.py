@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recjobs.rank.train.fit import listwise_loss, user_batches
+from recjobs.rank.train.config import RankTrainConfig
+from recjobs.rank.train.fit import batch_size, listwise_loss, user_batches
 
 
 @settings(max_examples=60, deadline=None)
@@ -41,3 +42,13 @@ def test_a_users_pairs_all_moved_alike_lose_nothing() -> None:
     user = np.array([0, 0, 1], np.int32)
     moved = logits + np.array([[7.0], [7.0], [-3.0]], np.float32)
     assert float(listwise_loss(moved, labels, user)) == pytest.approx(float(listwise_loss(logits, labels, user)))
+
+
+@given(st.integers(1, 2_000_000), st.integers(1, 8), st.integers(0, 2000))
+def test_few_pairs_are_learnt_in_smaller_batches(pairs: int, epochs: int, steps: int) -> None:
+    config = RankTrainConfig(epochs=epochs, min_steps=steps)
+    size = batch_size(pairs, config)
+    assert 64 <= size <= config.batch_size
+    made = epochs * -(-pairs // size)
+    assert made >= steps or size == 64
+    assert size == config.batch_size or epochs * pairs // (size + 1) <= steps
