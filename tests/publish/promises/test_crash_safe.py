@@ -277,6 +277,7 @@ def test_crash_safe_when_its_backend_is_terminated(nights: Nights) -> None:
     assert not readers.breaks
 
 
+@pytest.mark.slow
 def test_crash_safe_when_its_backend_is_killed_and_the_server_falls(nights: Nights) -> None:
     _, ends, _ = beat(nights, kill_backend, 7, seed=4)
     assert ends == {"retryable DatabaseUnavailableError": 7}

@@ -82,6 +82,7 @@ def test_every_relation_is_given_as_it_is_and_standardised(tmp_path: Path) -> No
         assert [own.mean() for own in standard] == pytest.approx([0.0] * len(lengths), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_night_trains_and_scores_with_them_and_leaves_no_table_behind(tmp_path: Path) -> None:
     night = planted_night(tmp_path, replace(SMALL, users=60), **ON)
     trained = train.run(night.inputs(), night.settings, night.out("rank/train"))

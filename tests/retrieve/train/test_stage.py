@@ -55,6 +55,7 @@ def test_the_same_inputs_give_the_same_towers(night: Night, tmp_path: Path) -> N
     assert again.metrics["loss"] == night.train.metrics["loss"]
 
 
+@pytest.mark.slow
 def test_a_recurrent_tower_trains_in_batch_and_serves(night: Night, tmp_path: Path) -> None:
     settings = settings_of(
         tmp_path, retrieve__train__encoder="gru", retrieve__train__epochs=3, retrieve__train__full_softmax_below=0
