@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,12 @@ from benchmarks.quality.problem import Problem, load_problem
 from benchmarks.quality.running import SEARCH, work_folder
 from recjobs import columns as c
 from recjobs.cli.printing import log_progress, print_table
-from recjobs.compose import popularity, vectors
+from recjobs.compose import clusters, popularity, vectors
 from recjobs.compose.catalogue import load_catalogue
 from recjobs.compose.config import ComposeConfig
 from recjobs.compose.lists import ShardFiles, Workshop, compose_shard
-from recjobs.compose.stage import Loading
-from recjobs.manifest import Manifest, load
+from recjobs.compose.stage import Loading, loading_of
+from recjobs.manifest import Inputs, Manifest, load
 from recjobs.settings import Settings, load_settings
 from tests.compose.planted_candidates import write_table
 
@@ -212,8 +211,8 @@ def _workshop(world: World, config: ComposeConfig, folder: Path) -> Workshop:
     _write_popularity(world, config, loading)
     if config.surfaces["home"].clusters.at_most:
         matrix = vectors.load_vectors(loading.vectors_uri, world.problem.items.size)
-        found = vectors.clustered(matrix, config.cluster_count, loading.seed)
-        vectors.write_clusters(found, loading.clusters_uri)
+        found = clusters.clustered(matrix, config.cluster_count, loading.seed)
+        clusters.write_clusters(found, loading.clusters_uri)
     return loading.workshop()
 
 
@@ -239,22 +238,9 @@ def speed(world: World, config: ComposeConfig, folder: Path, users: ShardFiles) 
 
 
 def _loading(world: World, config: ComposeConfig, folder: Path) -> Loading:
-    until = world.extract.cutoffs.history_until
-    end = datetime.combine(until + timedelta(days=1), datetime.min.time(), UTC)
-    settings = world.settings
-    return Loading(
-        world.items_uri,
-        world.search.uri("similar.parquet"),
-        str(folder / "popularity.parquet"),
-        world.search.uri("item_vectors.parquet"),
-        str(folder / "clusters.parquet"),
-        world.extract.ds,
-        int(end.timestamp()),
-        settings.seed,
-        config,
-        dict(settings.events.types),
-        settings.event_codes(),
-    )
+    read = {"extract": world.extract, "retrieve/search": world.search}
+    inputs = Inputs(world.extract.ds, world.extract.cutoffs, read)
+    return loading_of(inputs, world.settings.model_copy(update={"compose": config}), str(folder))
 
 
 def _write_popularity(world: World, config: ComposeConfig, loading: Loading) -> None:

@@ -21,6 +21,15 @@ def flat_lists(column: pa.ChunkedArray | pa.Array) -> tuple[npt.NDArray[Any], In
     return array.flatten().to_numpy(zero_copy_only=False), lengths.astype(np.int64)
 
 
+def matrix(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """A list column of equally long lists, vectors say, as [rows, D]; [0, 0] without rows."""
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = pa.concat_arrays(whole.chunks)
+    flat: npt.NDArray[Any] = whole.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(whole), -1) if len(whole) else flat.reshape(0, 0)
+
+
 def rows_of(lengths: Ints) -> npt.NDArray[np.int32]:
     """The row of each value: 0 `lengths[0]` times, 1 `lengths[1]` times, …"""
     return np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)

@@ -12,8 +12,8 @@ from benchmarks.quality.problem import Ints, Problem
 from benchmarks.quality.ranking import Lists, Scorer, Scores, best_lists
 from recjobs import columns as c
 from recjobs.manifest import Manifest
-from recjobs.ragged import flat_lists, places_in_runs, rows_of
-from recjobs.retrieve.search.vectors import matrix, read_table
+from recjobs.ragged import flat_lists, matrix, places_in_runs, rows_of
+from recjobs.retrieve.search.vectors import read_table
 
 ITEM_VECTORS, USER_VECTORS, CANDIDATES = "item_vectors.parquet", "user_vectors", "candidates"
 TOWERS, RETRIEVAL, FINISHED = "recjobs towers", "recjobs retrieval", "recjobs lists"

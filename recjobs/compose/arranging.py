@@ -13,7 +13,8 @@ import polars as pl
 
 from recjobs.columns import ITEM_INDEX, SCORE
 from recjobs.compose.audience import ROW
-from recjobs.compose.steps import LISTS, ORIGIN, Origin
+from recjobs.compose.rules import count_moved
+from recjobs.compose.steps import LISTS, ORIGIN, Origin, Scene, Stepped
 from recjobs.ragged import Ints, places_in_runs
 
 PLACE = "place"
@@ -31,6 +32,30 @@ def reordered(lists: pl.DataFrame, order: Ints) -> pl.DataFrame:
 def count_displaced(order: Ints) -> int:
     """How many rows `order` puts in another place."""
     return int((order != np.arange(len(order))).sum())
+
+
+def put_in(lists: pl.DataFrame, wanted: pl.DataFrame, fixed: pl.DataFrame, scene: Scene) -> Stepped:
+    """`lists` with each row of `fixed` at its `place`; what was fixed before keeps its own.
+
+    `fixed` are the rows of `wanted` that may be put in; the others are counted as giving way.
+    """
+    free = lists.filter(~scene.among(lists, pl.Series(scene.keys(fixed))))
+    after = settled(*_with_fixed(free, fixed))
+    there = lists.height - free.height
+    return Stepped(
+        after,
+        added=fixed.height - there,
+        moved=count_moved(lists, after, scene),
+        gave_way=wanted.height - fixed.height,
+    )
+
+
+def _with_fixed(lists: pl.DataFrame, fixed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What may move, and `fixed` with what was fixed in `lists` before, at the place it has."""
+    held = pl.Series(is_fixed(lists), dtype=pl.Boolean)
+    places = pl.Series(PLACE, places_in_runs(lists[ROW].to_numpy()))
+    before = lists.with_columns(places).filter(held)
+    return lists.filter(~held), pl.concat([before, fixed.select(before.columns)])
 
 
 def settled(free: pl.DataFrame, fixed: pl.DataFrame) -> pl.DataFrame:

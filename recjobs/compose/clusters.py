@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recjobs import columns, storage
-from recjobs.ragged import flat_lists
+from recjobs.compose.vectors import Floats, directions, load_vectors
 
-Vectors = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.int32]
 
 NONE = -1
 """The cluster of no item."""
@@ -24,9 +25,9 @@ _BATCH = 4096
 class Clusters:
     """A cluster for each item."""
 
-    of: npt.NDArray[np.int32]
+    of: Codes
     """[I + 1]: each item's cluster; NONE at 0 and for items without a vector."""
-    centres: Vectors
+    centres: Floats
     """[C, D]: the clusters' mean directions."""
 
     @property
@@ -38,50 +39,53 @@ class Clusters:
 def cluster_items(vectors_uri: str, items: int, clusters: int, seed: int) -> Clusters:
     """At most `clusters` clusters of the `items` vectors in `retrieve/search`'s item_vectors.parquet.
 
-    By `k_means` on the vectors' directions. Fewer clusters where there are fewer than FEWEST_ITEMS items for each.
+    Fewer where there are fewer than FEWEST_ITEMS items for each.
     """
-    with storage.reading(vectors_uri) as stream:
-        table = pq.read_table(stream, columns=[columns.ITEM_INDEX, columns.VECTOR])
-    index = table.column(columns.ITEM_INDEX).to_numpy().astype(np.int64)
-    vectors = directions(vector_rows(table.column(columns.VECTOR)))
-    known = (index > 0) & (index <= items)
-    wanted = min(clusters, max(1, int(known.sum()) // FEWEST_ITEMS))
-    of = np.full(items + 1, NONE, np.int32)
-    if not known.any():
-        return Clusters(of, np.zeros((0, vectors.shape[1]), np.float32))
-    wanted = min(wanted, len(np.unique(vectors[known], axis=0)))
-    of[index[known]], centres = k_means(vectors[known], wanted, seed)
-    return Clusters(of, centres)
+    vectors = load_vectors(vectors_uri, items)
+    known = int(np.any(vectors != 0, axis=1).sum())
+    return grouped(vectors, min(clusters, max(1, known // FEWEST_ITEMS)), seed)
 
 
-def vector_rows(column: object) -> Vectors:
-    """A list column of equally long vectors as a matrix, float32[rows, D]."""
-    values, lengths = flat_lists(column)  # type: ignore[arg-type]
-    width = int(lengths[0]) if len(lengths) else 0
-    return values.astype(np.float32, copy=False).reshape(len(lengths), width)
+def grouped(vectors: Floats, count: int, seed: int) -> Clusters:
+    """At most `count` clusters of items by `vectors` [I + 1, D], of length 1, so that near means alike in direction.
 
-
-def directions(vectors: Vectors) -> Vectors:
-    """The vectors at length 1; a zero vector stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Vectors = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return scaled
-
-
-def nearest_centre(vectors: Vectors, centres: Vectors) -> npt.NDArray[np.int32]:
-    """The cluster that each vector points to most, int32[rows]; ties go to the first."""
-    found: npt.NDArray[np.int32] = np.argmax(vectors @ centres.T, axis=1).astype(np.int32)
-    return found
-
-
-def k_means(vectors: Vectors, clusters: int, seed: int) -> tuple[npt.NDArray[np.int32], Vectors]:
-    """Each vector's cluster, int32[rows] from 0, and the clusters' mean directions, float32[clusters, D].
-
-    Mini-batch k-means (Sculley, WWW 2010) of scikit-learn; `vectors` have length 1, so that near means alike in
-    direction, and at least `clusters` of them are distinct.
+    Mini-batch k-means (Sculley, WWW 2010) of scikit-learn; fewer clusters where fewer vectors are distinct.
     """
     from sklearn.cluster import MiniBatchKMeans
 
-    model = MiniBatchKMeans(clusters, batch_size=_BATCH, n_init=3, random_state=seed)
-    found = model.fit_predict(vectors.astype(np.float64)).astype(np.int32)
-    return found, directions(model.cluster_centers_.astype(np.float32))
+    known = np.flatnonzero(np.any(vectors != 0, axis=1))
+    of = np.full(len(vectors), NONE, np.int32)
+    if not len(known):
+        return Clusters(of, np.zeros((0, vectors.shape[1]), np.float32))
+    count = min(count, len(np.unique(vectors[known], axis=0)))
+    model = MiniBatchKMeans(count, batch_size=_BATCH, n_init=3, random_state=seed)
+    of[known] = model.fit_predict(vectors[known].astype(np.float64))
+    return Clusters(of, directions(model.cluster_centers_.astype(np.float32)))
+
+
+def clustered(vectors: Floats, count: int, seed: int) -> Codes:
+    """The cluster of each item by `grouped`, 1 … `count` at most, int32[I + 1]; 0 for one without a vector."""
+    codes: Codes = grouped(vectors, count, seed).of - NONE
+    return codes
+
+
+def nearest_centre(vectors: Floats, centres: Floats) -> Codes:
+    """The cluster that each vector points to most, int32[rows]; ties go to the first."""
+    found: Codes = np.argmax(vectors @ centres.T, axis=1).astype(np.int32)
+    return found
+
+
+def write_clusters(clusters: Codes, uri: str) -> None:
+    """Writes `item_index`, `cluster` of every item, as `clustered` gives them."""
+    indexes = pa.array(np.arange(1, len(clusters), dtype=np.int32))
+    table = pa.table({columns.ITEM_INDEX: indexes, columns.CLUSTER: pa.array(clusters[1:])})
+    with storage.writing(uri) as stream:
+        pq.write_table(table, stream, compression="zstd")
+
+
+def load_clusters(uri: str) -> Codes:
+    """What `write_clusters` wrote, int32[I + 1]."""
+    with storage.reading(uri) as stream:
+        table = pq.read_table(stream)
+    clusters: Codes = np.r_[0, table.column(columns.CLUSTER).to_numpy()].astype(np.int32)
+    return clusters

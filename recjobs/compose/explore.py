@@ -8,12 +8,11 @@ import numpy as np
 import polars as pl
 
 from recjobs.columns import ITEM_INDEX, SCORE
-from recjobs.compose.arranging import PLACE, is_fixed, settled
+from recjobs.compose.arranging import PLACE, put_in
 from recjobs.compose.audience import ROW
 from recjobs.compose.chance import Seed, uniform
 from recjobs.compose.config import ExploreConfig
 from recjobs.compose.rulebook import Codes
-from recjobs.compose.rules import count_moved
 from recjobs.compose.steps import LISTS, ORIGIN, Origin, Scene, Stepped
 from recjobs.ragged import places_in_runs
 
@@ -40,15 +39,7 @@ class Explore:
         taken = pl.concat([scene.barred, pl.Series(scene.keys(head))])
         reached = pl.Series(drawn[PLACE].to_numpy() <= scene.lengths(head)[drawn[ROW].to_numpy()], dtype=pl.Boolean)
         fixed = drawn.filter(reached & ~scene.among(drawn, taken))
-        free = lists.filter(~scene.among(lists, pl.Series(scene.keys(fixed))))
-        after = settled(*_with_fixed(free, fixed))
-        there = lists.height - free.height
-        return Stepped(
-            after,
-            added=fixed.height - there,
-            moved=count_moved(lists, after, scene),
-            gave_way=drawn.height - fixed.height,
-        )
+        return put_in(lists, drawn, fixed, scene)
 
     def _drawn(self, scene: Scene) -> pl.DataFrame:
         """What the draw says: `LISTS` and the place."""
@@ -66,11 +57,3 @@ class Explore:
             },
             schema={**LISTS, PLACE: pl.Int64},
         )
-
-
-def _with_fixed(lists: pl.DataFrame, fixed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What may move, and `fixed` with what was fixed in `lists` before, at the place it has."""
-    held = pl.Series(is_fixed(lists), dtype=pl.Boolean)
-    places = pl.Series(PLACE, places_in_runs(lists[ROW].to_numpy()))
-    before = lists.with_columns(places).filter(held)
-    return lists.filter(~held), pl.concat([before, fixed.select(before.columns)])

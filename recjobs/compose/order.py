@@ -8,6 +8,7 @@ from datetime import date
 from recjobs.compose.boosts import Boosts
 from recjobs.compose.caps import Caps
 from recjobs.compose.chance import Seed
+from recjobs.compose.clusters import Codes
 from recjobs.compose.cold_items import ColdItems, Passes
 from recjobs.compose.config import ComposeConfig, SurfaceConfig
 from recjobs.compose.cut import Cut
@@ -22,7 +23,7 @@ from recjobs.compose.reserve import Reserve
 from recjobs.compose.rulebook import Limit, Rulebook
 from recjobs.compose.rules import ByScore, Eligibility, NoRepeat
 from recjobs.compose.steps import Step
-from recjobs.compose.vectors import Codes, Floats
+from recjobs.compose.vectors import Floats
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ import numpy as np
 import polars as pl
 
 from recjobs.columns import ITEM_INDEX, SCORE
-from recjobs.compose.arranging import PLACE, settled
+from recjobs.compose.arranging import PLACE, put_in
 from recjobs.compose.audience import ROW
 from recjobs.compose.rulebook import Pinned
-from recjobs.compose.rules import count_moved
 from recjobs.compose.steps import LISTS, ORIGIN, Origin, Scene, Stepped
 
 
@@ -31,15 +30,7 @@ class Pins:
         wanted = _everywhere(self.pinned, scene.audience.size)
         shown = pl.Series(scene.catalogue.may_show(wanted[ITEM_INDEX].to_numpy()), dtype=pl.Boolean)
         fixed = wanted.filter(shown & ~scene.among(wanted, scene.barred))
-        free = lists.filter(~scene.among(lists, pl.Series(scene.keys(fixed))))
-        after = settled(free, fixed)
-        there = lists.height - free.height
-        return Stepped(
-            after,
-            added=fixed.height - there,
-            moved=count_moved(lists, after, scene),
-            gave_way=wanted.height - fixed.height,
-        )
+        return put_in(lists, wanted, fixed, scene)
 
 
 def _everywhere(pinned: tuple[Pinned, ...], users: int) -> pl.DataFrame:

@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 from recjobs import columns, storage
 from recjobs.columns import GLOBAL_SEGMENT, SEGMENT
 from recjobs.compose.catalogue import Catalogue
-from recjobs.compose.clusters import nearest_centre, vector_rows
+from recjobs.compose.clusters import nearest_centre
 from recjobs.compose.config import ComposeConfig
 from recjobs.compose.segments import membership
 from recjobs.errors import CorruptFileError
-from recjobs.ragged import Ints
+from recjobs.ragged import Ints, matrix
 
 WEIGHT = "weight"
 COUNT = "count"
@@ -110,7 +110,7 @@ def _clusters(users: pl.DataFrame, tastes: Tastes) -> npt.NDArray[np.int32]:
         )
     if not table.num_rows:
         return np.empty(0, np.int32)
-    return nearest_centre(vector_rows(table.column(columns.VECTOR)), tastes.centres)
+    return nearest_centre(matrix(table.column(columns.VECTOR)), tastes.centres)
 
 
 def count(

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from recjobs import columns, storage
 from recjobs.columns import part_name
-from recjobs.compose import lists, popularity, summary, vectors
+from recjobs.compose import clusters, lists, popularity, summary, vectors
 from recjobs.compose.catalogue import Catalogue, load_catalogue, require_something_to_show
 from recjobs.compose.checks import checks_of, item_lists_check
 from recjobs.compose.clusters import Clusters, cluster_items
@@ -128,10 +128,10 @@ def _write_rules(catalogue: Catalogue, books: Mapping[str, Rulebook], config: Co
 
 def _write_clusters(loading: Loading, size: int) -> None:
     if any(surface.clusters.at_most for surface in loading.config.surfaces.values()):
-        found = vectors.clustered(
+        found = clusters.clustered(
             vectors.load_vectors(loading.vectors_uri, size), loading.config.cluster_count, loading.seed
         )
-        vectors.write_clusters(found, loading.clusters_uri)
+        clusters.write_clusters(found, loading.clusters_uri)
 
 
 def _weights(config: Settings) -> dict[str, float]:
@@ -142,18 +142,18 @@ def _weights(config: Settings) -> dict[str, float]:
 def _write_demand(inputs: Inputs, config: Settings, catalogue: Catalogue, out: Output) -> None:
     """What is popular in each segment, and what it wants beyond its share of the catalogue."""
     vectors_uri = inputs["retrieve/search"].uri("item_vectors.parquet")
-    clusters = cluster_items(vectors_uri, catalogue.size, config.compose.idea_clusters, config.seed)
-    counts, weights = _counts(inputs, config, clusters, out), _weights(config)
+    kinds = cluster_items(vectors_uri, catalogue.size, config.compose.idea_clusters, config.seed)
+    counts, weights = _counts(inputs, config, kinds, out), _weights(config)
     _write(popularity.rank(counts, catalogue, config.compose, weights), out.uri(POPULARITY_FILE))
     supported = popularity.supported_segments(counts, config.compose)
-    _write(ideas_table(counts, supported, catalogue, clusters, weights), out.uri(IDEAS_FILE))
+    _write(ideas_table(counts, supported, catalogue, kinds, weights), out.uri(IDEAS_FILE))
 
 
-def _counts(inputs: Inputs, config: Settings, clusters: Clusters, out: Output) -> Counts:
+def _counts(inputs: Inputs, config: Settings, kinds: Clusters, out: Output) -> Counts:
     window = Window(inputs.cutoffs.history_until, config.compose.segment_window_days, _weights(config))
     users_vectors = [uri for _, uri in _paired(inputs["extract"], "users", inputs["retrieve/search"], "user_vectors")]
     work = [
-        (events, users, Tastes(uri, clusters.centres))
+        (events, users, Tastes(uri, kinds.centres))
         for (events, users), uri in zip(_events_and_users(inputs["extract"]), users_vectors, strict=True)
     ]
     counter = partial(_count, config.compose.segment_by, window)
@@ -216,8 +216,8 @@ class Loading:
         wanted = any(surface.mmr.relevance < 1 for surface in self.config.surfaces.values())
         return vectors.load_vectors(self.vectors_uri, size) if wanted else None
 
-    def _clusters(self, surface: SurfaceConfig) -> vectors.Codes | None:
-        return vectors.load_clusters(self.clusters_uri) if surface.clusters.at_most else None
+    def _clusters(self, surface: SurfaceConfig) -> clusters.Codes | None:
+        return clusters.load_clusters(self.clusters_uri) if surface.clusters.at_most else None
 
 
 def _compose(workshop: Workshop, files: ShardFiles) -> Tally:

@@ -36,13 +36,20 @@ def best_ideas(compose: Manifest) -> list[Idea]:
         table = pl.read_parquet(stream)
     people = table.group_by(SEGMENT).agg(pl.col("users").sum()).sort(["users", SEGMENT], descending=[True, False])
     largest = people.filter(pl.col(SEGMENT) != GLOBAL_SEGMENT).head(SEGMENTS_SHOWN)
-    words = pl.col("words").list.len()
-    # Kinds of items that nobody has described tell nobody anything, unless there are no others.
-    lacking = table.filter((pl.col("ratio") > 1) & ((words > 0) | (words.max() == 0)))
-    everybody = lacking.filter(pl.col(SEGMENT) == GLOBAL_SEGMENT).head(OF_ALL)
-    own = lacking.join(largest, on=SEGMENT, how="semi", maintain_order="left")
+    wanted = lacking(table)
+    everybody = wanted.filter(pl.col(SEGMENT) == GLOBAL_SEGMENT).head(OF_ALL)
+    own = wanted.join(largest, on=SEGMENT, how="semi", maintain_order="left")
     own = own.group_by(SEGMENT, maintain_order=True).head(OF_A_SEGMENT)
     return [_idea(row) for row in pl.concat([everybody, own]).iter_rows(named=True)]
+
+
+def lacking(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `ideas.parquet` that ask for more than there is, in their order.
+
+    Kinds of items that nobody has described tell nobody anything, and are left out unless there are no others.
+    """
+    words = pl.col("words").list.len()
+    return table.filter((pl.col("ratio") > 1) & ((words > 0) | (words.max() == 0)))
 
 
 def _idea(row: dict[str, object]) -> Idea:

@@ -9,7 +9,8 @@ import polars as pl
 
 from recjobs import columns
 from recjobs.explain.finding import EXTRACT, SEARCH, Night, part_of, rows_of_user
-from recjobs.retrieve.search.vectors import matrix, read_database
+from recjobs.ragged import matrix
+from recjobs.retrieve.search.vectors import read_database
 
 
 @dataclass(frozen=True)

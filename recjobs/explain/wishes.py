@@ -11,10 +11,9 @@ import polars as pl
 from recjobs import storage
 from recjobs.columns import SEGMENT
 from recjobs.errors import MissingInputError
+from recjobs.evaluate.ideas import IDEAS_FILE, lacking
 from recjobs.explain.finding import COMPOSE, find_night
 from recjobs.settings import Settings
-
-IDEAS_FILE = "ideas.parquet"
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,7 @@ def wishes(settings: Settings, ds: date | None, segment: str | None, n: int) -> 
     if segment is not None:
         _require_segment(table, segment, night.ds)
         table = table.filter(pl.col(SEGMENT) == segment)
-    words = pl.col("words").list.len()
-    named = (words > 0) | (words.max() == 0)
-    best = table.filter((pl.col("ratio") > 1) & named).group_by(SEGMENT, maintain_order=True).head(n)
+    best = lacking(table).group_by(SEGMENT, maintain_order=True).head(n)
     return Wishes(night.ds, composed.run, best.to_dicts())
 
 

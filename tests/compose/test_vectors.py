@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from recjobs import columns
-from recjobs.compose.vectors import clustered, load_clusters, load_vectors, write_clusters
+from recjobs.compose.clusters import clustered, load_clusters, write_clusters
+from recjobs.compose.vectors import load_vectors
 from tests.compose.planted_candidates import write_table
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from recjobs import columns, storage
 from recjobs.passes import Record, run_pass
 from recjobs.pipeline import BeamConfig
+from recjobs.ragged import matrix
 from recjobs.retrieve.search.index import (
     Database,
     Effort,
@@ -33,7 +34,7 @@ from recjobs.retrieve.search.mixing import Mixed, Mixer, joined, mix, towers_alo
 from recjobs.retrieve.search.sources.loading import Source, SourcesTask, load_sources
 from recjobs.retrieve.search.sources.users import Users, read_users
 from recjobs.retrieve.search.towers import Tower, TowerFacts, user_vectors
-from recjobs.retrieve.search.vectors import list_column, matrix, read_database, read_table, write_table
+from recjobs.retrieve.search.vectors import list_column, read_database, read_table, write_table
 
 _CHECKED_USERS = 1000
 """Users of a shard whose candidates are checked for duplicates; sorting all would cost as much as the search."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from recjobs import columns, storage
 from recjobs.manifest import Inputs, Manifest, Output
+from recjobs.ragged import matrix
 from recjobs.retrieve.search.audit import Audit, choose, sample_rows
 from recjobs.retrieve.search.checks import search_checks
 from recjobs.retrieve.search.config import RetrieveSearchConfig
@@ -33,7 +34,7 @@ from recjobs.retrieve.search.sources.learning import LearningTask, learn
 from recjobs.retrieve.search.sources.loading import SourcesTask
 from recjobs.retrieve.search.sources.users import check_segment_columns
 from recjobs.retrieve.search.towers import Tower, item_vectors, tower_facts
-from recjobs.retrieve.search.vectors import list_column, matrix, read_database, read_table, write_table
+from recjobs.retrieve.search.vectors import list_column, read_database, read_table, write_table
 from recjobs.retrieve.user_features import list_time
 from recjobs.settings import Settings
 

@@ -8,23 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recjobs import columns, storage
-from recjobs.retrieve.search.index import Database, Vectors
+from recjobs.ragged import matrix
+from recjobs.retrieve.search.index import Database
 
 
 def list_column(values: npt.NDArray[np.generic]) -> pa.ListArray:
-    """A list per row of a matrix."""
+    """A list per row of a matrix; `ragged.matrix` is its inverse."""
     rows, width = values.shape
     offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
     return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values).reshape(-1)))
-
-
-def matrix(column: pa.ChunkedArray) -> Vectors:
-    """The matrix that `list_column` wrote."""
-    whole = column.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        whole = pa.concat_arrays(whole.chunks)
-    flat: Vectors = whole.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(whole), -1) if len(whole) else flat.reshape(0, 0)
 
 
 def read_table(uri: str, names: list[str] | None = None) -> pa.Table:

@@ -10,6 +10,7 @@ import pytest
 from recjobs import columns
 from recjobs.errors import MissingInputError, ModelError
 from recjobs.pipeline import BeamConfig
+from recjobs.ragged import matrix
 from recjobs.retrieve.search.index import Found, build_index, efforts, exact_top
 from recjobs.retrieve.search.mixing import towers_alone
 from recjobs.retrieve.search.shards import (
@@ -21,7 +22,7 @@ from recjobs.retrieve.search.shards import (
     search_users,
 )
 from recjobs.retrieve.search.towers import TowerFacts
-from recjobs.retrieve.search.vectors import list_column, matrix, read_database, write_table
+from recjobs.retrieve.search.vectors import list_column, read_database, write_table
 
 ITEMS, K = 2000, 40
 
